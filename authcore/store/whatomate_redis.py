@@ -73,10 +73,12 @@ class WhatomateRedis:
         *,
         timeout_seconds: float,
         clock: Callable[[], float] = time.monotonic,
-        report: Callable[[Exception], None] = lambda _: None,
+        report: Callable[[Exception | None], None] = lambda _: None,
         dial: Dial | None = None,
     ) -> None:
         """`url` is a redis://, rediss:// or unix:// URL; `report` is called with each failure.
+
+        It is called with None at the first answer after one.
 
         `dial` returns a socket that is connected to a host and a port; without it the library looks names up itself.
 
@@ -160,7 +162,9 @@ class WhatomateRedis:
             self._report(error)
             await disconnect(self._redis)
             return None
-        self._asked_again_at = 0.0
+        if self.is_away:
+            self._asked_again_at = 0.0
+            self._report(None)
         return answer
 
     def figures(self) -> Iterable[MetricSample]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from authcore.store.address import Address, StatementCache
 from authcore.store.changes import KEEPALIVE_SECONDS
 from authcore.store.postgres import PostgresStore
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from authcore.store.dialled_loop import Dial
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
+
+log = structlog.get_logger()
 
 _URL: Final = "GATEWAY_DATABASE_URL"
 _LISTEN_URL: Final = "GATEWAY_DATABASE_LISTEN_URL"
@@ -88,11 +92,11 @@ def build_redis(settings: Settings, dial: Dial | None = None) -> WhatomateRedis 
         return None
     from authcore.store.whatomate_redis import WhatomateRedis  # noqa: PLC0415 -- nothing of Redis without its URL
 
-    events = LimitedEvents()
+    events = _RedisEvents()
     return WhatomateRedis(
         url.get_secret_value(),
         timeout_seconds=settings.whatomate.redis_timeout_seconds,
-        report=lambda error: _report(events, error),
+        report=events.report,
         dial=dial,
     )
 
@@ -106,7 +110,20 @@ def redis_state(redis: WhatomateRedis | None) -> Callable[[], Mapping[str, objec
     }
 
 
-def _report(events: LimitedEvents, error: Exception) -> None:
-    from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- as above
+class _RedisEvents:
+    """Events of Whatomate's Redis: away once a minute at most, and back once for each time that this was logged."""
 
-    events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE)
+    def __init__(self) -> None:
+        self._events = LimitedEvents()
+        self._is_logged = False
+
+    def report(self, error: Exception | None) -> None:
+        """Log a failure, or with None that it is over."""
+        from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- nothing of Redis without its URL
+
+        if error is None:
+            if self._is_logged:
+                log.info("whatomate_redis_back")
+            self._is_logged = False
+        elif self._events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE):
+            self._is_logged = True

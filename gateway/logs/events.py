@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from authcore.store.failures import classify, is_of_connections
+from gateway.logs.limited import LimitedEvents
 from gateway.logs.redaction import masked
 from gateway.logs.text import escaped, spelled_out
 from gateway.logs.turns import SharedTurns
@@ -111,7 +112,14 @@ class _Queued:
 
 
 class _Bridge(logging.Handler):
-    """Handler that passes the libraries' log records to structlog."""
+    """Handler that passes the libraries' log records to structlog, those of one message once a minute at most.
+
+    An exporter of spans writes three for each batch that its collector does not take.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events = LimitedEvents()
 
     def emit(self, record: logging.LogRecord) -> None:
         log: WrappedLogger = structlog.get_logger()
@@ -122,4 +130,7 @@ class _Bridge(logging.Handler):
             fields["kind"], fields["words"] = str(classify(error).kind), classify(error).words
         elif record.exc_info:
             fields["exc_info"] = record.exc_info
-        log.log(record.levelno, record.getMessage(), **fields)
+        # What is written into the message, such as the pause before the next try, makes no other kind of it.
+        kind = f"{record.name} {record.levelno} {record.msg} {type(error).__name__}"
+        message = record.getMessage()
+        self._events.record(kind, lambda **rest: log.log(record.levelno, message, **rest), dict(fields))

@@ -45,6 +45,10 @@ class LimitedEvents:
         """Log an event that needs nobody's attention, at the same rate; return whether it was logged."""
         return self._limited(self._log.info, event, key, fields)
 
+    def record(self, kind: str, write: Callable[..., object], fields: dict[str, object]) -> None:
+        """Call `write` with `fields`, for something of a `kind` that is no event of ours, at the same rate."""
+        self._limited(lambda _, **rest: write(**rest), kind, "", fields)
+
     def _limited(self, write: Callable[..., object], event: str, key: str, fields: dict[str, object]) -> bool:
         now, kind = self._clock(), (event, key)
         with self._lock:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config.certificates import FileUnusable, read_certificate
 from gateway.wire.faults import CUT_OFF, UpstreamFault, UpstreamLost, UpstreamTlsFailed
+from gateway.wire.tls_files import load_authorities, load_pair
 
 if TYPE_CHECKING:
     import asyncio
@@ -256,15 +257,6 @@ def _state_of(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
-def load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load a certificate and its key.
-
-    Raises:
-        OSError: a file cannot be read, the two do not belong together, or the key has a password.
-    """
-    context.load_cert_chain(certificate, key, password=lambda: b"")  # asked for on the terminal otherwise
-
-
 def _client_context(terms: UpstreamTlsTerms, last: _Last) -> _ResumingContext:
     context = _ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.last = weakref.ref(last)
@@ -277,7 +269,7 @@ def _client_context(terms: UpstreamTlsTerms, last: _Last) -> _ResumingContext:
     elif terms.authorities is None:
         context.load_default_certs()
     else:
-        context.load_verify_locations(terms.authorities)
+        load_authorities(context, terms.authorities)
     if terms.certificate is not None and terms.key is not None:
         load_pair(context, terms.certificate, terms.key)
     return context

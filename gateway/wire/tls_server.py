@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from config.certificates import FileUnusable, client_identity, read_certificate
-from gateway.wire.tls import CIPHERS, VERSIONS, FileWatch, load_pair
+from gateway.wire.tls import CIPHERS, VERSIONS, FileWatch
+from gateway.wire.tls_files import load_authorities, load_pair
 
 if TYPE_CHECKING:
     import asyncio
@@ -173,7 +174,7 @@ def _context(terms: ServerTlsTerms, pair: tuple[str, str]) -> ServerContext:
     context.set_alpn_protocols(["http/1.1"])
     context.verify_mode = _DEMANDS[terms.client_auth]
     if terms.authorities is not None and terms.client_auth != "off":
-        context.load_verify_locations(terms.authorities)
+        load_authorities(context, terms.authorities)
     load_pair(context, *pair)
     return context
 

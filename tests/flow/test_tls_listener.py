@@ -8,12 +8,15 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tests.support.certificates import Authority, Pair
 from tests.support.peers import PATIENCE, Client, UnixClient, read_head
+from tests.support.processes import eventually
 from tests.support.secured import GET, RawTls, counted, listener_of, until_failed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.app import Gateway
@@ -285,6 +288,34 @@ async def test_a_pair_that_does_not_fit_is_never_used(start: Start, authority: A
     async with asyncio.timeout(PATIENCE):
         while await given() != "new.example":
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (
+            lambda pair, other: pair.key.write_bytes(other.key.read_bytes()),
+            "{key} has another key than the certificate's",
+        ),
+        (lambda pair, _: pair.key.write_text("nothing"), "{key} has no private key in PEM"),
+        (lambda pair, _: pair.key.unlink(), "{key} cannot be read: No such file or directory"),
+        (lambda pair, _: pair.certificate.write_text(""), "{certificate} "),
+    ],
+)
+async def test_why_a_new_pair_is_not_taken_is_logged_with_the_file(
+    start: Start, authority: Authority, breaks: Callable[[Pair, Pair], object], says: str
+) -> None:
+    pair = authority.issue("old.example")
+    await start(tls=listener_of(pair))
+    with structlog.testing.capture_logs() as events:
+        breaks(pair, authority.issue("new.example"))
+
+        async def refused() -> bool:
+            return any(one["event"] == "certificates_not_taken" for one in events)
+
+        await eventually(refused)
+    problem = next(one["problem"] for one in events if one["event"] == "certificates_not_taken")
+    assert problem.startswith(says.format(key=pair.key, certificate=pair.certificate))
 
 
 async def test_a_client_that_stays_is_closed_by_the_drain(start: Start, authority: Authority) -> None:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import redis
+import structlog
 
 from authcore.counterpart import Taken
 from authcore.store.session_statements import MOST_TOKENS
@@ -398,6 +399,22 @@ async def test_with_redis_away_all_is_as_without_it_and_readiness_says_so(
             await asyncio.sleep(0.05)
     fresh = await granted(gate, refresh(pair["refresh_token"]))
     assert server.has(fresh["refresh_token"])
+
+
+async def test_the_log_has_that_redis_is_away_and_that_it_is_back(gate: Gateway, server: Server) -> None:
+    async def state(word: str) -> None:
+        async with asyncio.timeout(30):
+            while not str((await admin(gate, "/readyz")).json()["whatomate_redis"]).startswith(word):
+                await asyncio.sleep(0.05)
+
+    with structlog.testing.capture_logs() as events:
+        server.end()
+        await granted(gate, LOGIN)
+        await state("away")
+        server.begin()
+        await state("ok")
+    ours = [one["event"] for one in events if one["event"].startswith("whatomate_redis")]
+    assert (ours[0], ours[-1]) == ("whatomate_redis_away", "whatomate_redis_back")
 
 
 @pytest.mark.parametrize(

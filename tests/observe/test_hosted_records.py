@@ -116,6 +116,29 @@ for name in ("asyncpg.pool", "asyncio"):
 """
 
 
+REPEATING = """
+import logging
+from gateway.logs import configure
+configure("info")
+exporter = logging.getLogger("exporter")
+for pause in (1.08, 2.39, 1.16):
+    exporter.warning("Transient error %s, retrying in %.2fs.", "refused", pause)
+    exporter.error("Failed to export spans batch due to timeout, max retries or shutdown.")
+logging.getLogger("other").warning("Transient error %s, retrying in %.2fs.", "refused", 1)
+"""
+
+
+def test_a_library_that_repeats_itself_is_logged_once_a_minute_whatever_stands_in_its_message() -> None:
+    done = subprocess.run([sys.executable, "-c", REPEATING], capture_output=True, check=True, timeout=60)
+    lines = [json.loads(one) for one in done.stdout.splitlines()]
+    assert [(one["logger"], one["level"]) for one in lines] == [
+        ("exporter", "warning"),
+        ("exporter", "error"),
+        ("other", "warning"),
+    ]
+    assert lines[0]["event"] == "Transient error refused, retrying in 1.08s."
+
+
 def test_what_the_driver_logs_has_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, check=True, timeout=60)
     (line,) = (json.loads(one) for one in done.stdout.splitlines())
