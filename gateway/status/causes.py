@@ -244,7 +244,7 @@ def _of_certificates(snapshot: Snapshot) -> Iterator[Cause]:
     for file, ends in snapshot.get("watched", {}).get(CERTIFICATES, {}).items():
         left = ends - snapshot["moment"]
         if left <= 0:
-            yield _cause("state", BAD, f"The certificate in {file} has expired.", "certificateexpires")
+            yield _cause("state", BAD, f"The certificate in {file} has expired.", "certificateexpired")
         elif left < RENEWED_SECONDS:
             text = f"The certificate in {file} ends within seven days and has not been renewed."
             yield _cause("state", WARN, text, "certificateexpires")
