@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _APPEND: Final = "SELECT last_seq, last_hash FROM gateway_audit_append($1::uuid, $2::bigint, $3::jsonb)"
 _UPKEEP: Final = "SELECT gateway_audit_upkeep($1::integer)"
+# It takes no snapshot. With an older one than the lock, a month that is dropped meanwhile would seem to be taken away.
+_HOLD: Final = "LOCK TABLE ONLY gateway_audit IN ACCESS SHARE MODE"
 _HEAD: Final = "SELECT seq, hash, dropped_seq, dropped_hash FROM gateway_audit_head"
 _COLUMNS: Final = tuple(field.name for field in fields(AuditRecord))
 _OTHERS: Final = ", ".join(name for name in _COLUMNS if name != "at")
@@ -117,6 +119,7 @@ class TrailRows:
         """
         async with self._pool.transaction() as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await connection.execute(_HOLD)
             head = _head(await connection.fetchrow(_HEAD))
             check = ChainCheck(head.dropped, expected)
             last = _FIRST

@@ -26,6 +26,7 @@ from authcore.trail import (
 )
 from tests.support.databases import execute
 from tests.support.domain import open_store
+from tests.support.processes import eventually
 from tests.support.trails import verified
 from tests.support.worlds import with_granted_role
 
@@ -414,6 +415,24 @@ async def test_retention_drops_whole_months_and_the_chain_begins_after_them(
     await connection.execute("UPDATE gateway_audit_head SET dropped_seq = 0")
     assert (await verified(store))[1] == "rows 1 to 5 are missing before row 6"
     await connection.close()
+
+
+async def test_a_month_that_is_dropped_during_a_check_is_not_missed(
+    migrated_url: str, store: PostgresStore
+) -> None:
+    await written_in_the_past(migrated_url, PAST)
+    await tidied(migrated_url, 0, PAST[-1])
+    connection = await asyncpg.connect(migrated_url)
+
+    async def waits() -> bool:
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+    async with connection.transaction():
+        assert await connection.fetchval("SELECT gateway_audit_tidy(60, $1)", PAST[-1]) == 1
+        check = asyncio.ensure_future(verified(store))
+        await eventually(waits)
+    await connection.close()
+    assert await check == (3, "")
 
 
 async def test_the_role_that_serves_cannot_drop_what_is_young(
