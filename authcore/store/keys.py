@@ -134,9 +134,12 @@ WITH {key_lineage.AFTER.format(key="$1", when="")}
 UPDATE api_keys SET is_active = false, updated_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING id
 """  # noqa: S608 - of constants of ours
 
+# Locked in one order: of two gateways that write the same keys at once, neither waits for the other in a circle.
 _MARK_USED: Final = """
-UPDATE api_keys SET last_used_at = $2
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND (last_used_at IS NULL OR last_used_at < $2)
+UPDATE api_keys SET last_used_at = $2 WHERE id = ANY (ARRAY(
+    SELECT id FROM api_keys
+    WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND (last_used_at IS NULL OR last_used_at < $2)
+    ORDER BY id FOR NO KEY UPDATE))
 """
 
 

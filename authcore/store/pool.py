@@ -7,10 +7,12 @@ Laws:
   causes (a unique violation) is an answer and is not translated.
 - Every wait has a limit: for a connection, for opening one, for an answer. While the circuit is open, there is no wait
   at all (:mod:`authcore.store.circuit`).
-- A statement that certainly had no effect, as the server refuses writes or a pooler lost it, is repeated once.
+- A statement that certainly had no effect, as the server refuses writes, a pooler lost it, or it collided with another
+  transaction, is repeated once.
 - A statement that only reads is repeated once if its connection ended, on a connection that was opened afterwards.
 - A statement that is given up is cancelled at the server, so that it does not hold one of its connections any longer.
-- The end of one connection is not counted as silence of the server. A failure to open another one is.
+- The end of one connection is not counted as silence of the server, nor is a statement that waits until its time limit,
+  perhaps for a lock: a probe shows whether the server is silent. A failure to open a connection is counted.
 - The watcher gets every failure, and the first answer after it.
 """
 
@@ -109,9 +111,11 @@ class DatabasePool:
         except StoreUnavailable as outage:
             failure = classify(outage.__cause__)
             if not self._closed:
-                gave_up = is_lent and failure.kind is FailureKind.TIMEOUT and not self._circuit.is_open
-                self._note(failure, given_up=gave_up)
-                if failure.kind in SILENT and not (is_lent and failure.kind in ENDED):
+                gave_up = is_lent and failure.kind is FailureKind.TIMEOUT
+                self._note(failure, given_up=gave_up and not self._circuit.is_open)
+                if gave_up:
+                    self._circuit.suspect()
+                elif failure.kind in SILENT and not (is_lent and failure.kind in ENDED):
                     self._circuit.failed()
             raise
         self._circuit.succeeded()
@@ -241,14 +245,12 @@ class DatabasePool:
         if failure.kind is FailureKind.READ_ONLY:
             await self._connections.look()
             return not self._connections.open.is_read_only
-        if (
-            failure.kind is FailureKind.POOLER
-            and failure.sqlstate in _LOST
-            and self._address.keep_no_statements()
-        ):
+        if failure.kind is FailureKind.POOLER and failure.sqlstate in _LOST:
+            if not self._address.keep_no_statements():
+                return False
             self._connections.open.retire()
             return True
-        return False
+        return failure.kind is FailureKind.CONFLICT  # a deadlock, say: the server has rolled it back
 
     def figures(self) -> Iterable[MetricSample]:
         """Return the metrics to publish."""

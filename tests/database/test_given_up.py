@@ -1,10 +1,14 @@
-"""Statements that are given up, as they wait for a lock, leave nothing behind at the server, and are reported."""
+"""Statements that are given up, as they wait for a lock.
+
+They leave nothing behind at the server, are reported, and do not make it count as silent: a probe shows whether it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -12,8 +16,11 @@ import structlog
 
 from authcore.errors import StoreUnavailable
 from authcore.store import present_failures
-from tests.database.gateways import status_of_sign_in
+from authcore.store.circuit import FAILURES
+from tests.database.gateways import status_of_sign_in, value
+from tests.database.servers import Forwarder
 from tests.support.admin import readiness
+from tests.support.databases import fetch
 from tests.support.domain import open_store
 from tests.support.processes import eventually
 
@@ -104,3 +111,47 @@ async def test_a_lock_that_holds_some_statements_is_named_for_as_long_as_it_last
 
         await eventually(in_order)
         assert named("store_recovered") == ["timeout"]
+
+
+@asynccontextmanager
+async def closing(url: str) -> AsyncIterator[PostgresStore]:
+    """Open a store with a short limit for statements; close it whatever happens."""
+    store = await open_store(url, statement_timeout_seconds=3)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def test_statements_that_wait_for_a_lock_stop_no_others(world: World) -> None:
+    async with closing(world.url) as store, locked(world.url):
+
+        async def all_wait() -> bool:
+            return bool(await fetch(world.url, WAITING) == FAILURES)
+
+        waiting = [asyncio.ensure_future(store.logins("a@b.c")) for _ in range(FAILURES)]
+        await eventually(all_wait)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(one, StoreUnavailable) for one in outcomes)
+        await store.ping()
+        assert value(store, "circuit_opened") == 0
+
+
+async def test_one_statement_that_a_silent_server_leaves_without_an_answer_opens_the_circuit(
+    world: World,
+) -> None:
+    url = urlsplit(world.url)
+    async with (
+        Forwarder(f"{parse_qs(url.query)['host'][0]}/.s.PGSQL.5432") as road,
+        closing(road.url(url.path[1:])) as store,
+    ):
+        await store.ping()
+        road.hold()
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+
+        async def is_open() -> bool:
+            return value(store, "circuit_open") == 1
+
+        await eventually(is_open)
+        road.go_on()
