@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 KEEP_DAYS: Final = 400
 """Windows are deleted so many days after their first moment: the same month of last year can still be seen."""
-_LISTED: Final = 1000
 
 # The row that is proposed carries what is settled as the difference of two of its columns.
 _SETTLE: Final = """
@@ -87,7 +86,7 @@ LEFT JOIN gateway_quota_usage u ON u.kind = s.kind AND u.subject = s.subject AND
 LEFT JOIN api_keys k ON s.kind = 'api_key' AND k.id = s.subject AND k.deleted_at IS NULL
 LEFT JOIN organizations o ON s.kind = 'organization' AND o.id = s.subject AND o.deleted_at IS NULL
 WHERE $1::uuid IS NULL OR k.organization_id = $1 OR s.subject = $1
-ORDER BY coalesce(k.organization_id, s.subject), s.kind DESC, s.subject, s.period LIMIT $4
+ORDER BY coalesce(k.organization_id, s.subject), s.kind DESC, s.subject, s.period
 """
 
 _PURGE: Final = """
@@ -160,9 +159,9 @@ class QuotaRows:
     async def list_quotas(self, organization: UUID | None, day: float, month: float) -> list[Listed]:
         """Return the quotas that subjects have of their own, and what is used in the windows that begin then.
 
-        Of `organization` and its API keys, or of all if it is None; at most a thousand.
+        Of `organization` and its API keys, or of all if it is None.
         """
-        rows = await self._pool.fetch(_LIST, organization, _moment(day), _moment(month), _LISTED)
+        rows = await self._pool.fetch(_LIST, organization, _moment(day), _moment(month))
         return [
             Listed(
                 SubjectKind(row["kind"]),

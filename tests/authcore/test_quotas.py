@@ -124,6 +124,39 @@ async def test_an_organizations_list_has_its_keys_and_nobody_elses(world: World)
     }
 
 
+async def test_a_list_leaves_no_quota_out(world: World) -> None:
+    await world.sql(
+        "INSERT INTO gateway_quotas (kind, subject, period, most) "
+        "SELECT 'api_key', gen_random_uuid(), 'day', 5 FROM generate_series(1, 1500)"
+    )
+    assert len(await world.store.list_quotas(None, DAY, window(Period.MONTH, NOW).starts)) == 1500
+
+
+async def test_a_deleted_key_is_listed_without_its_name(world: World) -> None:
+    await world.store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.DAY, 5)
+    await world.sql("UPDATE api_keys SET deleted_at = now() WHERE id = $1", world.api_key_id)
+    (row,) = await world.store.list_quotas(None, DAY, window(Period.MONTH, NOW).starts)
+    assert (row.subject, row.name) == (world.api_key_id, "")
+
+
+async def test_more_leases_than_are_counted_take_nothing_below_zero(world: World) -> None:
+    where, one = key_of(world.home), uuid4()
+    assert await settled(world.store, where, 1, 3, 0, one) == Standing(3, 0, 100)
+    assert await settled(world.store, where, 2, -5, 0, one) == Standing(0, 0, 100)
+
+
+async def test_the_number_of_a_process_is_forgotten_when_it_is_silent_for_a_week(world: World) -> None:
+    for _ in range(2):
+        await settled(world.store, key_of(world.home), 1, 3, 0, uuid4())
+    await world.sql("UPDATE gateway_quota_batches SET seen_at = now() - interval '6 days'")
+    await world.sql(
+        "UPDATE gateway_quota_batches SET seen_at = now() - interval '8 days' "
+        "WHERE process = (SELECT process FROM gateway_quota_batches LIMIT 1)"
+    )
+    await world.store.purge_quotas(NOW)
+    assert len(await world.sql("SELECT FROM gateway_quota_batches")) == 1
+
+
 async def test_windows_that_are_long_over_are_deleted(world: World) -> None:
     old = key_of(world.home)._replace(starts=DAY - (KEEP_DAYS + 2) * 86_400)
     await settled(world.store, old, 1, 3, 0, uuid4())
