@@ -20,7 +20,7 @@ from asyncpg import UniqueViolationError
 from authcore import permissions
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
-from authcore.store.locks import LOCK_USER
+from authcore.store.locks import LOCK_USER, despite_others
 from authcore.store.origins import note_origin
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.sso import bind
@@ -199,15 +199,19 @@ class AccountRows(Subjects):
         self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None
     ) -> bool:
         """Make the user a member; False when they are one already."""
-        async with self._pool.transaction() as connection:
-            await connection.execute(LOCK_USER, str(user_id))
-            if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
-                return False
-            if spending is not None:
-                await spend(connection, spending, user_id)
-            if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
-                await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
-            return True
+
+        async def add() -> bool:
+            async with self._pool.transaction() as connection:
+                await connection.execute(LOCK_USER, str(user_id))
+                if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
+                    return False
+                if spending is not None:
+                    await spend(connection, spending, user_id)
+                if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
+                    await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
+                return True
+
+        return await despite_others(add)
 
     async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
         """Return whether the user was a member of the organization, and has been removed from it."""

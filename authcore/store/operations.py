@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.errors import LastAdministrator, NotAMember, UserUnknown
 from authcore.store import session_statements
 from authcore.store.directory import members
+from authcore.store.locks import despite_others
 from authcore.store.subjects import read_subject
 
 if TYPE_CHECKING:
@@ -125,10 +126,14 @@ class OperationRows:
             NotAMember: they do not belong to the organization.
             LastAdministrator: as in :meth:`disable_user`.
         """
-        async with self._guarded(user_id, even_last=even_last) as connection:
-            await _require_member(connection, user_id, organization_id)
-            if not await connection.fetch(_REMOVE, user_id, organization_id):
-                await connection.execute(_ADD_REMOVED, user_id, organization_id)
+
+        async def remove() -> None:
+            async with self._guarded(user_id, even_last=even_last) as connection:
+                await _require_member(connection, user_id, organization_id)
+                if not await connection.fetch(_REMOVE, user_id, organization_id):
+                    await connection.execute(_ADD_REMOVED, user_id, organization_id)
+
+        await despite_others(remove)
 
     @asynccontextmanager
     async def _guarded(self, user_id: UUID, *, even_last: bool) -> AsyncIterator[Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,9 +16,11 @@ from tests.support.databases import execute, fetch
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from tests.support.worlds import Start, World
+
+T = TypeVar("T")
 
 # A sequence counts on though the transaction is rolled back.
 COLLIDES = """
@@ -36,7 +38,10 @@ COPY_OF_KEY = """
 INSERT INTO api_keys (id, organization_id, user_id, name, key_prefix, key_hash, is_active)
 SELECT $1::uuid, organization_id, user_id, name, left($1::uuid::text, 8), '', true FROM api_keys LIMIT 1
 """
-WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0)"
+WAITING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0)
+"""
 
 
 @pytest.mark.parametrize("code", ["40P01", "40001"])
@@ -70,6 +75,49 @@ async def locks_in_order(url: str, first: str, second: str, work: Awaitable[obje
     finally:
         await held.rollback()
         await asyncio.gather(working, holder.close(), other.close())
+
+
+async def while_whatomate_adds(world: World, work: Callable[[UUID, UUID], Awaitable[T]]) -> T:
+    """Return what becomes of `work` on a membership that Whatomate adds, and commits while `work` waits for it."""
+    organization = world.home
+    (row,) = await world.sql(
+        "INSERT INTO users (organization_id, email, full_name) VALUES ($1, 'new@example.com', 'New') RETURNING id",
+        organization,
+    )
+    other = world.other
+    holder = await asyncpg.connect(world.url)
+    try:
+        async with holder.transaction():
+            for place in (organization, other):
+                await holder.execute(
+                    "INSERT INTO user_organizations (user_id, organization_id) VALUES ($1, $2)",
+                    row["id"],
+                    place,
+                )
+            working = asyncio.ensure_future(work(row["id"], other))
+
+            async def waits() -> bool:
+                return bool(await fetch(world.url, WAITING))
+
+            await eventually(waits)
+        return await working
+    finally:
+        await holder.close()
+
+
+async def test_a_membership_that_whatomate_adds_at_the_same_moment_is_one_already(world: World) -> None:
+    async def add(user_id: UUID, organization_id: UUID) -> bool:
+        return await world.store.add_member(user_id, organization_id, None)
+
+    assert await while_whatomate_adds(world, add) is False
+
+
+async def test_a_membership_that_whatomate_adds_at_the_same_moment_is_removed(world: World) -> None:
+    async def remove(user_id: UUID, _: UUID) -> bool:
+        await world.store.remove_member(user_id, world.home, even_last=True)
+        return [one.organization_id for one in await world.store.memberships(user_id)] == [world.other]
+
+    assert await while_whatomate_adds(world, remove)
 
 
 async def test_last_uses_of_the_same_keys_are_locked_in_one_order(world: World) -> None:
