@@ -3,8 +3,10 @@
 Laws:
 
 - Everything pending is applied in one transaction: a database is never half migrated.
-- Any number of processes may migrate at once; one does, the others wait and find nothing to do. So is it with grants:
-  PostgreSQL fails one of two GRANTs on one table at the same time.
+- Any number of processes may migrate at once; one does, the others wait and find nothing to do, whatever limits their
+  role has for a lock or a statement. So is it with grants: PostgreSQL fails one of two GRANTs on one table at the same
+  time.
+- After a deadlock with another user of the tables, such as a gateway at work, nothing was applied, and it begins anew.
 - A file that was applied never changes: its checksum is stored, and one that differs stops the migration.
 - Whatomate's tables are made where there are none, and left as they are where they exist; tables that do not have what
   the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written. So do tables
@@ -18,9 +20,12 @@ import hashlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from asyncpg import DeadlockDetectedError
 
 from authcore.database_url import parse
+from authcore.errors import StoreUnavailable
 from authcore.permissions import CATALOGUE
 from authcore.store import grants, namespaces, schema, triggers
 from authcore.store.address import connect
@@ -30,16 +35,19 @@ from authcore.store.pool import translated
 from authcore.store.schema import SchemaUnfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from authcore.store.dialled_loop import Dial
+
+T = TypeVar("T")
 
 TRIGGERS: Final = "triggers"
 """What :func:`migrate` calls them among the names of what it has applied."""
 
 _MAKES_TABLES: Final = "0001_whatomate_tables"
 
-_LOCK: Final = 0x57676D67_6D696772  # any 64-bit number of our own
+LOCK: Final = 0x57676D67_6D696772
+"""Key of the advisory lock of those that migrate: any 64-bit number of our own."""
 CONNECT_SECONDS: Final = 10.0
 """For each host of the URL, unless it has a ``connect_timeout``."""
 _NAME: Final = "whatomate-gateway migrate"
@@ -50,6 +58,14 @@ _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
 _EVERY_ROW: Final = "SET LOCAL row_security = off"
 # Migrations compare PostgreSQL's own texts, such as that of a column's default, and have backslashes in theirs.
 _AS_WRITTEN: Final = "SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on"
+
+# The role's own limits hold again afterwards.
+_WAIT: Final = (
+    "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0",
+    f"SELECT pg_advisory_xact_lock({LOCK})",
+    "SET LOCAL lock_timeout TO DEFAULT; SET LOCAL statement_timeout TO DEFAULT",
+)
+_ATTEMPTS: Final = 5
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS gateway_migrations (
@@ -101,10 +117,8 @@ async def migrate(
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs, or are in another schema than the
             one in which tables would be made. Nothing was applied.
     """
-    async with _transaction(url, password, dial) as connection:
-        # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
-        await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
-        await connection.execute(_LOCK_TIMEOUT)
+
+    async def apply(connection: Any) -> list[str]:
         await connection.execute(_EVERY_ROW)
         names = await pending_on(connection)
         if not await _to_do(connection, names, with_triggers=with_triggers):
@@ -120,6 +134,8 @@ async def migrate(
             names = [*names, TRIGGERS]
         return names
 
+    return await _alone(url, password, dial, apply)
+
 
 async def grant_to(
     url: str, role: str, *, run: bool, password: str | None = None, dial: Dial | None = None
@@ -134,7 +150,7 @@ async def grant_to(
     """
     async with _transaction(url, password, dial) as connection:
         if run:
-            await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
+            await _wait_for_others(connection)
             return await grants.grant(connection, role)
         return await grants.statements_on(connection, role)
 
@@ -146,11 +162,12 @@ async def remove_triggers(url: str, *, password: str | None = None, dial: Dial |
         StoreUnavailable: the database does not answer.
         SchemaUnfit: the search_path leads to no schema, so there is no telling.
     """
-    async with _transaction(url, password, dial) as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
-        await connection.execute(_LOCK_TIMEOUT)
+
+    async def take_away(connection: Any) -> bool:
         await namespaces.current(connection)
         return await triggers.remove(connection)
+
+    return await _alone(url, password, dial, take_away)
 
 
 async def pending(
@@ -216,6 +233,27 @@ async def _seed(connection: Any) -> None:
         for action, text in actions.items()
     ]
     await connection.executemany(_SEED, rows)
+
+
+async def _wait_for_others(connection: Any) -> None:
+    """Wait for others that migrate. The lock is of the transaction: given back by its end, however that comes."""
+    for statement in _WAIT:
+        await connection.execute(statement)
+
+
+async def _alone(url: str, password: str | None, dial: Dial | None, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `work` in a transaction of which there is one at a time; anew after a deadlock, a few times."""
+    attempt = 1
+    while True:
+        try:
+            async with _transaction(url, password, dial) as connection:
+                await _wait_for_others(connection)
+                await connection.execute(_LOCK_TIMEOUT)
+                return await work(connection)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, DeadlockDetectedError) or attempt == _ATTEMPTS:
+                raise
+            attempt += 1
 
 
 @asynccontextmanager

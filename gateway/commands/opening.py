@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -53,6 +54,10 @@ HEARD: Final = (
 SERVING_URL: Final = "GATEWAY_DATABASE_URL"
 DATABASE: Final = frozenset({SERVING_URL})
 SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
+_TO_MIGRATE: Final = (
+    "the role that migrates has to own Whatomate's tables, and to be allowed to make tables in their schema (GRANT "
+    "CREATE, USAGE ON SCHEMA public TO role)"
+)
 
 
 def note(text: str) -> None:
@@ -115,7 +120,12 @@ def migrating(settings: Settings) -> Iterator[tuple[str, str | None]]:
     try:
         yield migration_target(settings)
     except StoreUnavailable as error:
-        raise refusal(error, migration_setting(settings)) from error
+        setting = migration_setting(settings)
+        failure = classify(error.__cause__).of(setting)
+        if failure.kind is FailureKind.PRIVILEGE:
+            advised = replace(failure, advice=f"{_TO_MIGRATE}: {failure.advice}")
+            raise click.ClickException(advised.sentence) from error
+        raise refusal(error, setting) from error
 
 
 def migration_setting(settings: Settings) -> str:

@@ -16,8 +16,9 @@ from authcore.permissions import ALL
 from authcore.store import accounts, keys, sessions, subjects
 from authcore.store import migrate as migrations
 from authcore.store.migrate import TRIGGERS, MigrationChanged, grant_to, migrate, pending
-from tests.support.databases import execute
+from tests.support.databases import execute, fetch
 from tests.support.domain import NOW, World, hashed, open_store
+from tests.support.processes import eventually
 from tests.support.schemas import SCHEMA, objects
 
 TABLES = (
@@ -250,3 +251,59 @@ async def test_every_statement_has_its_index(world: World) -> None:
             checked += 1
     await connection.close()
     assert checked >= 20
+
+
+# It is raised as the first statement makes an index; a sequence counts on though the transaction is rolled back.
+DEADLOCK = """
+CREATE SEQUENCE deadlocks;
+CREATE FUNCTION deadlock() RETURNS event_trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    IF nextval('public.deadlocks') <= {} THEN
+        RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected';
+    END IF;
+END $body$;
+CREATE EVENT TRIGGER deadlock ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION deadlock();
+"""
+
+
+async def test_a_deadlock_with_others_is_no_end_of_a_migration(database_url: str) -> None:
+    await execute(database_url, DEADLOCK.format(2))
+    assert await migrate(database_url) == [*(one.name for one in migrations.migrations()), TRIGGERS]
+    assert await pending(database_url) == []
+
+
+async def test_a_migration_that_meets_a_deadlock_each_time_fails_and_applies_nothing(
+    database_url: str,
+) -> None:
+    await execute(database_url, DEADLOCK.format(1000))
+    with pytest.raises(StoreUnavailable):
+        await migrate(database_url)
+    await execute(database_url, "DROP EVENT TRIGGER deadlock")
+    assert len(await pending(database_url)) == len(migrations.migrations()) + 1
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+async def test_one_that_migrates_waits_for_the_others_past_the_limits_of_its_role(
+    migrated_url: str, limit: str
+) -> None:
+    holder = await asyncpg.connect(migrated_url)
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("SELECT pg_advisory_xact_lock($1::bigint)", migrations.LOCK)
+    waiting = asyncio.ensure_future(migrate(f"{migrated_url}&{limit}=2000"))
+
+    async def has_waited() -> bool:
+        return waiting.done() or bool(await fetch(migrated_url, WAITED))
+
+    try:
+        await eventually(has_waited)
+    finally:
+        await held.rollback()
+        await holder.close()
+    assert await waiting == []
+
+
+WAITED = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()
+               AND clock_timestamp() - query_start > interval '2.5 seconds')
+"""

@@ -114,6 +114,15 @@ def test_of_options_that_contradict_each_other_none_is_obeyed(run: Run, migrated
     assert run("migrate", "--check", **where).exit_code == 0, "the triggers are there"
 
 
+def test_a_role_that_may_not_migrate_is_told_what_migrating_needs(
+    run: Run, guarded: tuple[str, str, str]
+) -> None:
+    _, lesser, url = guarded
+    result = run("migrate", GATEWAY_DATABASE_URL=as_role(url, f"{lesser}:of%20the%20lesser"))
+    refused(result, 1, "the database refuses: permission denied for schema public")
+    assert "GRANT CREATE, USAGE ON SCHEMA public TO role" in result.stderr
+
+
 def test_migrate_needs_one_of_two_urls_and_says_so(run: Run) -> None:
     refused(
         run("migrate"),
