@@ -30,6 +30,7 @@ from gateway.proxy.shedding import Shedder
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.proxy.upstream_start import UpstreamStart
+from gateway.proxy.vary import VaryPolicy
 from gateway.tracing.context import TracePolicy
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ def build_forwarder(
     """Build the forwarder to upstreams, and the registry of the streams that it relays."""
     streams = Streams(sockets, deadlines)
     places = cookie_places(settings) if settings.cookies else None
-    return Forwarder(tunnels, sockets, streams, places), streams
+    vary = VaryPolicy(settings.header.names().values(), cookies=settings.cookies)
+    return Forwarder(tunnels, sockets, streams, vary, places), streams
 
 
 def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of

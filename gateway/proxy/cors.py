@@ -24,7 +24,8 @@ _LONGEST: Final = 256
 _REMEMBERED: Final = 1024
 """Most origins whose response lines are remembered; all are forgotten when there are more."""
 
-_VARY: Final = b"Vary: Origin\r\n"
+VARY: Final = b"Vary: Origin\r\n"
+"""The last of the lines of every policy."""
 
 
 class CorsPolicy:
@@ -45,7 +46,7 @@ class CorsPolicy:
         self.known: dict[bytes, bytes] = {}
         self.credentials = cors.credentials
         credentials = b"Access-Control-Allow-Credentials: true\r\n" if cors.credentials else b""
-        self._granted = credentials + _line("Expose-Headers", cors.exposed) + _VARY
+        self._granted = credentials + _line("Expose-Headers", cors.exposed) + VARY
         self._preflight = b"%b%b%b%bVary: Origin, Access-Control-Request-Method\r\n" % (
             credentials,
             _line("Allow-Methods", cors.methods),
@@ -68,16 +69,16 @@ class CorsPolicy:
         """Return the field lines, each ending in CRLF, for the answer to `head`, whichever answer it is."""
         origin = head.first.get(b"origin")
         if origin is None:
-            return _VARY
+            return VARY
         known = self.known.get(origin)
         if known is None:
             allowed = self.allows(origin)
-            known = _allowed(origin) + self._granted if allowed else _VARY
+            known = _allowed(origin) + self._granted if allowed else VARY
             if len(origin) <= _LONGEST:
                 if len(self.known) >= _REMEMBERED:
                     self.known.clear()
                 self.known[origin] = known
-        return _VARY if head.occurs_twice(b"origin") else known
+        return VARY if head.occurs_twice(b"origin") else known
 
     def preflight(self, head: RequestHead) -> bytes | None:
         """Return the field lines of the answer to a preflight; None if its origin may not call."""

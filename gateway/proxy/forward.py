@@ -22,7 +22,7 @@ from gateway.proxy.attempts import deliver
 from gateway.proxy.choosing import choose, observe_answer, observe_fault
 from gateway.proxy.head_size_report import TOO_LARGE, UNCLEAR
 from gateway.proxy.places import whole
-from gateway.proxy.response_headers import interim_start, response_start
+from gateway.proxy.response_headers import interim_start, response_start, with_cookies_moved
 from gateway.proxy.streams import StreamEnded
 from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamFault, UpstreamLost
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.proxy.sockets import Sockets
     from gateway.proxy.streams import Streams
     from gateway.proxy.upstreams import Upstream
+    from gateway.proxy.vary import VaryPolicy
     from gateway.wire.messages import ResponseHead
     from gateway.wire.tunnel import Tunnels
     from gateway.wire.upstream import UpstreamConnection
@@ -58,11 +59,17 @@ class Forwarder:
     """
 
     def __init__(
-        self, tunnels: Tunnels, sockets: Sockets, streams: Streams, places: CookiePlaces | None = None
+        self,
+        tunnels: Tunnels,
+        sockets: Sockets,
+        streams: Streams,
+        vary: VaryPolicy,
+        places: CookiePlaces | None = None,
     ) -> None:
         """`places` are the cookies', where they are on."""
         self.reauthorize: Reauthorize | None = None
         self._places = places
+        self._vary = vary
         self._tunnels = tunnels
         self._sockets = sockets
         self._streams = streams
@@ -202,11 +209,11 @@ class Forwarder:
         if response.status == _SWITCHING:
             return False
         if self._places is not None:
-            response = self._moved(exchange, self._places, response)
+            response = with_cookies_moved(response, exchange, self._places)
         # RFC 9110 section 8.6
         has_length = b"content-length" in response.first and response.status != _NO_CONTENT
         pieces, complete = connection.take(), connection.complete
-        start = response_start(response, exchange.request_id, exchange.cors)
+        start = response_start(response, exchange.request_id, exchange.cors, self._vary)
         if exchange.hold is not None:
             start += exchange.hold.lines(exchange.headed)
             if not complete:
@@ -230,22 +237,13 @@ class Forwarder:
             connection.pause()
         return False
 
-    @staticmethod
-    def _moved(exchange: Exchange, places: CookiePlaces, response: ResponseHead) -> ResponseHead:
-        """Return the response with its cookies of our names in our places."""
-        route, parsed = exchange.route, exchange.parsed
-        if b"set-cookie" not in response.first or route is None or parsed is None or route.internal:
-            return response
-        fields = places.moved(response.fields, parsed.origin.host)
-        return response if fields is None else response.with_fields(fields)
-
     async def _rest(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, place: Upstream
     ) -> None:
         """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
         if response.status == _SWITCHING:
             if self._places is not None:
-                response = self._moved(exchange, self._places, response)
+                response = with_cookies_moved(response, exchange, self._places)
             await self._tunnel(exchange, connection, response, place)
             return
         inbound = exchange.inbound

@@ -10,8 +10,8 @@ Laws:
 
 - A head that a template takes is parsed to what the full parser makes of it. Any other head goes to the full parser.
 - A value that varies is visible ASCII and spaces, with no space at either end: it ends no line and begins none.
-- Fields that frame a message, concern its connection or name its host never vary. Content-Length of a response is an
-  exception: it may vary as a positive number in its canonical form.
+- Fields that frame a message, concern its connection or name its host never vary, nor does Vary of a response.
+  Content-Length of a response is an exception: it may vary as a positive number in its canonical form.
 - Fields of one caller (``_OF_ONE_CALLER``) always vary, so that no template holds a credential.
 - Number and size of templates are bounded. A head of a new shape takes the place of the template with its key that took
   the fewest heads lately, so a peer that invents shapes takes no busy shape's place.
@@ -37,14 +37,16 @@ _LATELY: Final = 4
 _KEYS: Final = 64
 """Most keys. All templates are forgotten when there are more."""
 
-FIXED_IN_RESPONSES: Final = frozenset(
+_FIXED: Final = frozenset(
     {
         *(b"connection", b"expect", b"host", b"http2-settings", b"keep-alive", b"proxy-authenticate"),
         *(b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     }
 )
 """Fields whose values decide how a message is framed, what becomes of its connection, or whom it is for."""
-FIXED_IN_REQUESTS: Final = FIXED_IN_RESPONSES | {b"content-length"}
+FIXED_IN_REQUESTS: Final = _FIXED | {b"content-length"}
+FIXED_IN_RESPONSES: Final = _FIXED | {b"vary"}
+"""Vary is read as well: what the client is sent follows from its members."""
 
 _LENGTH: Final = b"content-length"
 _OF_ONE_CALLER: Final = frozenset({b"authorization", b"cookie", b"set-cookie", b"x-api-key"})

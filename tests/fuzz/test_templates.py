@@ -47,12 +47,12 @@ NAMES = (
         "Transfer-Encoding",
         "X_User_ID",
     ),
-    *("Date", "ETag", "Set-Cookie", "Proxy-Connection", "Cdn-Loop", "Access-Control-Allow-Origin"),
+    *("Date", "ETag", "Set-Cookie", "Proxy-Connection", "Cdn-Loop", "Access-Control-Allow-Origin", "Vary"),
 )
 PLAIN = st.sampled_from(
     (
         *("a", "b c", "0", "1", "2", "2", "02", "close", "keep-alive", "chunked", "100-continue"),
-        *("timeout=5", "whm_access=1; b=2", "b=2", "x-trace", 'W/"1"', "Bearer x"),
+        *("*", "X-User-ID, a", "timeout=5", "whm_access=1; b=2", "b=2", "x-trace", 'W/"1"', "Bearer x"),
     )
 )
 ANY = st.one_of(
