@@ -28,6 +28,8 @@ def target_of(text: str) -> str:
         ValueError: the gateway would refuse it; the text says why.
     """
     path, mark, query = text.partition("?")
+    if not path.startswith("/"):
+        raise ValueError("a path begins with /")
     sent = quote(path, safe=_LEFT)
     try:
         canonical_path(sent.encode("ascii"))

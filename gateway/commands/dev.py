@@ -143,6 +143,8 @@ def dev(
             _print(who, directory, sign=sign, **options)
     except developing.EXPECTED_ERRORS as error:
         raise click.ClickException(str(error)) from error
+    except BrokenPipeError:  # of the output, as in `| head -1`: click ends the command
+        raise
     except OSError as error:
         raise click.ClickException(f"{error}; choose another data folder with --data-dir") from error
 

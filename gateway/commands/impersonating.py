@@ -4,6 +4,7 @@ Laws:
 
 - Nothing has to run, and nothing is asked: no gateway, no database, no network.
 - Where nothing is configured to sign, the key is the data folder's own, which is made once and leaves it never.
+- A line of curl sends the path that the headers are for, and comes to an end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import click
@@ -100,7 +102,7 @@ def print_identity(wanted: Wanted, directory: Path) -> None:
     lines = [*(line for line in lines if line[0].lower() not in replaced), *wanted.headers]
     keys = [dict(key) for key in identity_keys(settings)]
     signed = settings.header.names()[SIGNED]
-    curl = _curl(wanted.method, wanted.url.rstrip("/") + target, lines, signed)
+    curl = _curl(wanted.method, _origin(wanted.url) + target, lines, signed)
     key_set = json.dumps({"keys": keys}).encode()
     if wanted.as_json:
         document = {"headers": dict(lines), "curl": [line for _, line in curl], "jwks": json.loads(key_set)}
@@ -159,6 +161,23 @@ def _note_of(settings: Settings, principal: Principal, wanted: Wanted) -> None:
     )
 
 
+def _origin(url: str) -> str:
+    """Return the URL without a slash at its end, and with a scheme.
+
+    Raises:
+        DevError: it has a path or a query. The identity is signed for --path alone, so the service would refuse it.
+    """
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or url.rstrip("/") != f"{parts.scheme}://{parts.netloc}":
+        raise DevError(f"--url {url!r} should be http://host:port; a path goes into --path")
+    return url.rstrip("/")
+
+
 def _curl(method: str, url: str, lines: list[tuple[str, str]], signed: str) -> list[tuple[str, str]]:
     """Return lines of curl, each after what it does."""
     plain = [line for line in lines if line[0] != signed]
@@ -177,4 +196,6 @@ def _curl(method: str, url: str, lines: list[tuple[str, str]], signed: str) -> l
 
 def _line(method: str, url: str, lines: list[tuple[str, str]]) -> str:
     headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in lines)
-    return f"curl -sS -i -X {shlex.quote(method)} {shlex.quote(url)} {headers}"
+    # With -X HEAD curl would wait for the body that Content-Length announces.
+    how = "-I" if method == "HEAD" else f"-i -X {shlex.quote(method)}"
+    return f"curl -sS {how} {shlex.quote(url)} {headers}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from authcore.permissions import ROLES
 from gateway.dev.folder import shared_folder
 from tests.backends.services import KEY_SET, python_command, serving
 from tests.support.commands import Run, refused, run
+from tests.support.peers import Upstream
 from tests.support.processes import free_port
 from tests.support.programs import program
 from whatomate_identity import Identity, IdentityRejected, KeySet, Verifier
@@ -146,6 +148,12 @@ def test_a_header_can_be_added_or_be_a_lie(run: Run) -> None:
         (("--as", "agent"), 1, "--as 'agent' should be name@organization"),
         (("--as", "agent@demo", "--path", "/a//b"), 1, "the gateway would send no such request"),
         (("--as", "agent@demo", "--path", "/%2561"), 1, "the gateway would send no such request"),
+        (("--as", "agent@demo", "--path", "bills"), 1, "the gateway would send no such request: a path begins with /"),
+        (("--as", "agent@demo", "--path", ""), 1, "the gateway would send no such request: a path begins with /"),
+        (("--as", "agent@demo", "--url", "http://h:1/base"), 1, "--url 'http://h:1/base' should be http://host:port"),
+        (("--as", "agent@demo", "--url", "http://h:1?a=b"), 1, "--url 'http://h:1?a=b' should be http://host:port"),
+        (("--as", "agent@demo", "--url", "http://h:port"), 1, "--url 'http://h:port' should be http://host:port"),
+        (("--as", "agent@demo", "--url", "ftp://h"), 1, "--url 'ftp://h' should be http://host:port"),
         (("--as", "agent@demo\n"), 1, "the gateway would send no such request"),
         (("--as", "agent@demo", "--serve-keys", ":0"), 1, "--serve-keys has no public keys to serve"),
         (("--as", "agent@demo", "--header", "nonsense"), 2, "Invalid value for '--header': 'nonsense' should be"),
@@ -165,6 +173,33 @@ def test_what_cannot_be_made_is_refused_in_one_line(
     (line,) = [one for one in result.stderr.splitlines() if one.startswith("Error: ")]
     assert line.startswith(f"Error: {error}")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:3000", "http://[::1]:3000/", "[::1]:3000"])
+def test_a_line_of_curl_sends_the_very_path_that_was_asked_for(run: Run, url: str) -> None:
+    (line,) = made(run, "--url", url, "--path", "/bills/7?page=2")["curl"]
+    assert "http://[::1]:3000/bills/7?page=2" in shlex.split(line)
+
+
+def test_a_reader_who_has_seen_enough_is_no_reason_to_choose_another_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway", *AS]
+    environment = {"PYTHONPATH": ":".join(one for one in sys.path if one)}
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == b""
 
 
 @pytest.fixture
@@ -206,6 +241,15 @@ async def test_the_lines_of_curl_try_a_service_that_runs(key_server: tuple[str, 
         answers = [await asyncio.to_thread(output_of, curl, *shlex.split(line)[1:]) for line in lines]
     assert [answer.split()[1] for answer in answers] == ["200", "401", "401"]
     assert json.loads(answers[0].splitlines()[-1])["name"] == "Zoë"
+
+
+async def test_the_line_for_a_head_comes_to_an_end(run: Run) -> None:
+    port = free_port()
+    lines = made(run, "--sign", "--method", "HEAD", "--url", f"127.0.0.1:{port}")["curl"]
+    async with Upstream(port=port):
+        for line in lines:
+            answer = await asyncio.to_thread(output_of, program("curl"), *shlex.split(line)[1:])
+            assert answer.startswith("HTTP/1.1 200 OK")
 
 
 def test_refusals_of_the_configuration_are_those_of_every_command(run: Run) -> None:
