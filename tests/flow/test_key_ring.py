@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -10,19 +12,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authcore.crypto.pem import generate_pem, parse_pem
-from tests.support.accounts import sign_in
+from tests.support.accounts import new_invitation, sign_in
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post
 from tests.support.peers import PATIENCE, Client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
 
 
 JWKS = "/.well-known/jwks.json"
+PAGE = Path(__file__).parents[2] / "docs" / "keys.md"
 
 
 def write(directory: Path, name: str, algorithm: str = "EdDSA") -> str:
@@ -68,6 +70,29 @@ async def test_anybody_can_verify_what_the_gateway_signs(
     assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 200
     refreshed = await granted(gate, post("/api/auth/refresh", {"refresh_token": tokens["refresh_token"]}))
     assert jwt.get_unverified_header(refreshed["access_token"])["alg"] == algorithm
+
+
+async def test_a_service_that_does_as_the_page_says_takes_access_tokens_alone(
+    world: World, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sample,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "signing").write_text(write(tmp_path, "a.pem"))
+    gate = await start(world.url, jwt={"keys_dir": tmp_path})
+    tokens = await sign_in(gate)
+    ticket = await granted(gate, get("/api/auth/ws-token", bearer(tokens["access_token"])))
+    key_set = (await ask(gate, get(JWKS))).json()
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda _: key_set)
+    names: dict[str, Any] = {"jwt": jwt}
+    exec(sample, names)  # noqa: S102 -- the page's own
+    caller_of = names["caller_of"]
+    assert caller_of(tokens["access_token"])["user_id"] == str(world.agent)
+    for token in (tokens["refresh_token"], ticket["token"], await new_invitation(gate, world)):
+        with pytest.raises(jwt.InvalidTokenError):
+            caller_of(token)
+    # A token of Whatomate's founds one here that belongs to no session.
+    home = {"organization_id": str(world.home)}
+    switched = await granted(gate, post("/api/auth/switch-org", home, bearer(world.token(world.agent))))
+    assert caller_of(switched["access_token"])["organization_id"] == str(world.home)
 
 
 async def test_keys_change_while_it_runs_and_no_live_token_is_refused(
