@@ -72,7 +72,7 @@ class CreateKeyBody(BaseModel):
 class SwitchKeyBody(BaseModel):
     """Body of a request that switches a key on or off."""
 
-    is_active: StrictBool | None = Field(None, description="Absent: as it is.")
+    is_active: StrictBool | None = Field(None, description="Absent: as it is.", examples=[False])
 
 
 class PageQuery(BaseModel):

@@ -36,13 +36,19 @@ def body_example(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _value(name, field)
         for name, field in schema.get("properties", {}).items()
-        if name in required or "examples" in field
+        if name in required or _examples(field)
     }
 
 
+def _examples(field: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the examples of a field; of one that may be null, those of its other form."""
+    found: Sequence[Any] = field.get("examples", ())
+    return found or next((form["examples"] for form in field.get("anyOf", ()) if "examples" in form), ())
+
+
 def _value(name: str, field: Mapping[str, Any]) -> Any:
-    if "examples" in field:
-        return field["examples"][0]
+    if examples := _examples(field):
+        return examples[0]
     one = field["anyOf"][0] if "anyOf" in field else field
     return _OF_FORMATS.get(one.get("format") or one.get("type", ""), f"<{name}>")
 

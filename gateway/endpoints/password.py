@@ -39,7 +39,12 @@ class PasswordBody(BaseModel):
 
     current_password: Annotated[str, Field(min_length=1, json_schema_extra=PASSWORD_SCHEMA)]
     new_password: Annotated[
-        str, Field(min_length=1, description=NEW_PASSWORD_RULE, json_schema_extra=NEW_PASSWORD_SCHEMA)
+        str,
+        Field(
+            min_length=1,
+            description=NEW_PASSWORD_RULE,
+            json_schema_extra={**NEW_PASSWORD_SCHEMA, "examples": ["staple battery horse"]},
+        ),
     ]
 
 
