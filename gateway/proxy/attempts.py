@@ -25,6 +25,7 @@ from gateway.proxy.attempt_timer import AttemptTimer
 from gateway.proxy.delivery import Delivered
 from gateway.proxy.repetition import Repetition
 from gateway.proxy.retry_after import seconds_after
+from gateway.proxy.second_verdict import judged_again
 from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, EndpointLate
 from gateway.proxy.upstream_selection import UNREACHED, UpstreamSelection, asleep
@@ -182,8 +183,7 @@ class Attempts:
             self._begin_try()
             try:
                 connection = await self._connection()
-                if self.causes or self.selection.waited:
-                    start = await self._judged(forwarder, connection, start)
+                start = await self._judged(forwarder, connection, start)
                 head = start if deadline is None else start + deadline.line(time.monotonic())
                 if self._timer is not None and exchange.inbound.complete:
                     self._timer.sent(time.monotonic())
@@ -208,21 +208,17 @@ class Attempts:
                 await asleep(self._pause)
 
     async def _judged(self, forwarder: Forwarder, connection: UpstreamConnection, start: bytes) -> bytes:
-        """Return the start of a further attempt; a caller who was let in a while ago is judged again.
+        """Return the start of an attempt; a caller who was let in a while ago is judged again.
 
         Raises:
             AuthError: what let the caller in has ended.
         """
-        now = time.monotonic()
+        exchange, selection = self._exchange, self.selection
+        # The first attempt begins when the connection is lent: the clock is not read again.
+        now = time.monotonic() if self.causes or selection.waited else exchange.sent
         if now - self._decided <= YOUNG_SECONDS or forwarder.reauthorize is None:
             return start
-        is_let_in = False
-        try:
-            start = await forwarder.reauthorize(self._exchange)
-            is_let_in = True
-        finally:
-            if not is_let_in:
-                self.selection.place.pool.release(connection)
+        start = await judged_again(forwarder.reauthorize, exchange, selection.place.pool, connection)
         self._decided = now
         return start
 

@@ -5,6 +5,7 @@ Laws:
 - Without a traffic policy (:mod:`gateway.proxy.attempts`), a request is sent again only when the connection was reused,
   died before any byte of a response, and the request is replayable: a safe method (RFC 9110 9.2.1) without a body.
 - A request that is not replayable is not put on a connection that the upstream has closed already.
+- A caller who has waited for a connection for more than ``YOUNG_SECONDS`` is judged again before the request is sent.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
 - A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
@@ -23,7 +24,8 @@ from gateway.proxy.choosing import choose, observe_answer, observe_fault
 from gateway.proxy.head_size_report import TOO_LARGE, UNCLEAR
 from gateway.proxy.places import whole
 from gateway.proxy.response_headers import interim_start, response_start, with_cookies_moved
-from gateway.proxy.streams import StreamEnded
+from gateway.proxy.second_verdict import judged_again
+from gateway.proxy.streams import YOUNG_SECONDS, StreamEnded
 from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamFault, UpstreamLost
 from gateway.wire.messages import BodyKind
@@ -55,7 +57,7 @@ class Forwarder:
     """Takes prepared requests to upstreams and their answers back.
 
     Attributes:
-        judge: Judges the caller of a request that has waited, and returns the start of its next attempt.
+        reauthorize: Judges the caller of a request that has waited, and returns the start of its next attempt.
     """
 
     def __init__(
@@ -99,9 +101,7 @@ class Forwarder:
         inbound = exchange.inbound
         pool, meter, cluster = upstream.pool, upstream.meter, upstream.cluster
         replayable = inbound.head.method in SAFE and inbound.head.kind is BodyKind.NONE
-        endpoint, only_that_endpoint = (
-            (None, False) if cluster.plain else choose(exchange, upstream, exchange.decided)
-        )
+        endpoint, only = (None, False) if cluster.plain else choose(exchange, upstream, exchange.decided)
         connection = pool.idle_connection(must_be_alive=not replayable, endpoint=endpoint)
         if connection is not None:
             exchange.sent = exchange.decided  # nothing was awaited since: the clock is not read again
@@ -110,11 +110,13 @@ class Forwarder:
             upstream.make_room()
             try:
                 connection = await pool.acquire(
-                    must_be_alive=not replayable, endpoint=endpoint, only_that_endpoint=only_that_endpoint
+                    must_be_alive=not replayable, endpoint=endpoint, only_that_endpoint=only
                 )
             finally:
                 exchange.sent = time.monotonic()
                 meter.waits.add(exchange.sent - exchange.decided)
+            if exchange.sent - exchange.decided > YOUNG_SECONDS and self.reauthorize is not None:
+                start = await judged_again(self.reauthorize, exchange, pool, connection)
         while True:
             try:
                 await self.attempt(exchange, upstream, upstream, connection, start)
@@ -124,9 +126,7 @@ class Forwarder:
             else:
                 return
             meter.retried(STALE)
-            connection = await pool.acquire(
-                fresh=True, endpoint=endpoint, only_that_endpoint=only_that_endpoint
-            )
+            connection = await pool.acquire(fresh=True, endpoint=endpoint, only_that_endpoint=only)
 
     async def attempt(  # noqa: PLR0913, PLR0917 -- what is sent, where, and under which terms
         self,

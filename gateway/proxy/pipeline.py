@@ -206,7 +206,10 @@ class Pipeline:
 
     async def _reauthorize(self, exchange: Exchange) -> bytes:
         """Decide again about a request that has waited, and return the start of its next attempt."""
-        return self._upstream_start.prepare(exchange, await self._second_verdict.permit(exchange))
+        permit = await self._second_verdict.permit(exchange)
+        if exchange.route is not None and exchange.route.internal:
+            return self._hosted_start(exchange, permit)
+        return self._upstream_start.prepare(exchange, permit)
 
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Have the gateway's own application answer, when there is a place for the caller's network.

@@ -5,6 +5,7 @@ Laws:
 - The request keeps its route, whatever the table of routes is by then: it is on its way to that route's upstream.
 - A caller is authenticated again by the same credential, but for a ticket: that is good once, and was used up by the
   first verdict. What counts of it is whether the access that it stands for has ended, as for an open socket.
+- A connection that was lent to a request goes back to its pool if the request is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from authcore.permit import Permit
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
+    from gateway.proxy.forward import Reauthorize
     from gateway.proxy.sockets import Sockets
+    from gateway.wire.pool import UpstreamPool
+    from gateway.wire.upstream import UpstreamConnection
 
 
 class SecondVerdict:
@@ -47,3 +51,21 @@ class SecondVerdict:
                 raise
             exchange.shadowed = refusal
         return permit
+
+
+async def judged_again(
+    reauthorize: Reauthorize, exchange: Exchange, pool: UpstreamPool, connection: UpstreamConnection
+) -> bytes:
+    """Return the start of a request that has waited until `connection` was lent to it by `pool`.
+
+    Raises:
+        GatewayFault, AuthError: what let its caller in has ended.
+    """
+    is_let_in = False
+    try:
+        start = await reauthorize(exchange)
+        is_let_in = True
+    finally:
+        if not is_let_in:
+            pool.release(connection)
+    return start

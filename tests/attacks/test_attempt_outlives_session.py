@@ -12,7 +12,7 @@ from tests.observe.scraping import reads
 from tests.support.accounts import HOME, login_from
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.support.flaky import BUSY, EAGER, OK, Flaky
-from tests.support.peers import PATIENCE, Client, Upstream
+from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
@@ -76,3 +76,36 @@ async def test_a_ticket_opens_its_socket_after_a_wait_unless_its_session_has_end
             answer = await client.response(interim=True)
             assert answer.status == (401 if signs_out else 101)
             assert (b"GET /ws" in back.seen) is not signs_out
+
+
+POLICIES = {"without-a-policy": {}, "with-one": {"retry_when": ("503",), **EAGER}}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+async def test_a_caller_who_signs_out_while_all_connections_are_busy_is_refused(
+    world: World, start: Start, upstream: Upstream, policy: dict[str, object]
+) -> None:
+    freed = asyncio.Event()
+    seen: list[bytes] = []
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append((await read_head(reader)).start)
+            if len(seen) == 1:
+                await freed.wait()
+            writer.write(OK)
+
+    upstream.script = busy
+    gate = await start(world.url, upstream={"connections": 1, "connect_timeout_seconds": PATIENCE, **policy})
+    line = bearer((await granted(gate, login_from(HOME, email="admin@example.com")))["access_token"])
+    first = asyncio.create_task(ask(gate, get("/first")))
+    async with asyncio.timeout(PATIENCE):
+        while not seen:
+            await asyncio.sleep(0.01)
+    late = asyncio.create_task(ask(gate, get("/api/contacts", line)))
+    await reads(gate, "gateway_upstream_waiting", 1)
+    await sign_out(gate, line)
+    freed.set()
+    assert (await asyncio.wait_for(first, PATIENCE)).status == 200
+    is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
+    assert seen == [b"GET /first HTTP/1.1"]
