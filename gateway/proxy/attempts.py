@@ -108,7 +108,7 @@ class Attempts:
         self.causes: list[str] = []
         self.repetition = Repetition(exchange.inbound, delivery.retry)
         self.selection = UpstreamSelection(
-            exchange, upstream, delivery, must_be_alive=not self.repetition.can_after_stale()
+            exchange, upstream, delivery, must_be_alive=self.repetition.must_be_alive()
         )
 
     # -- the deadline ------------------------------------------------------------------------------------------

@@ -69,6 +69,14 @@ class Repetition:
             return (self._inbound.head.method in SAFE and self._bodiless) or self.can()
         return retry.on_reset and self.can()
 
+    def must_be_alive(self) -> bool:
+        """Return whether its connection has to be one that the upstream has not closed.
+
+        It has to if the request could not be sent again. A body of unknown length may outgrow what is stored of it.
+        """
+        may_outgrow = self.body is not None and self._inbound.head.kind is BodyKind.CHUNKED
+        return may_outgrow or not self.can_after_stale()
+
     def cause(self, fault: UpstreamFault, connection: UpstreamConnection | None, *, waits: bool) -> str:
         """Return the cause for which a failed attempt may be followed by another; empty if it may not.
 

@@ -100,6 +100,25 @@ async def test_what_a_policy_does_not_repeat_after_a_closed_connection_is_not_pu
     assert len(served) == 2 * PAIRS
 
 
+async def test_a_body_that_outgrows_its_store_is_not_put_on_a_closed_connection(
+    start: Start, upstream: Upstream
+) -> None:
+    served: list[bytes] = []
+    upstream.script = answering_once(served)
+    policy = {"retry_when": ("stale", "503"), "retry_repeat": ("idempotent",), "retry_body_bytes": 10}
+    gateway = await start(public=("/*",), upstream=policy)
+    put = b"PUT / HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n%b\r\n0\r\n\r\n" % (
+        b"x" * 20
+    )
+    statuses = []
+    for _ in range(PAIRS):
+        async with Client(gateway.address) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n" + put)
+            statuses.append(((await client.response()).status, (await client.response()).status))
+    assert statuses == [(200, 200)] * PAIRS
+    assert len(served) == 2 * PAIRS
+
+
 async def test_a_post_that_waited_for_a_connection_is_not_put_on_a_closed_one(
     start: Start, upstream: Upstream
 ) -> None:
