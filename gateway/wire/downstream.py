@@ -17,7 +17,6 @@ it by driving the coroutine that the listener's ``serve`` makes for it. Laws:
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.wire.downstream_states import (
@@ -59,6 +58,7 @@ LINGER_SECONDS: Final = 2.0
 LONGEST_LINGER_SECONDS: Final = 30.0
 LINGER_BYTES: Final = 64 << 20
 """Nor is it read from for longer in all, or for more bytes."""
+_ANY_BYTES: Final = (1 << 62) - 1  # more than any buffer has, so that the first expiry sees progress
 
 
 class _Serving(Drive):
@@ -218,7 +218,7 @@ class DownstreamConnection:
         full, left = self._full, self._write_buffer.buffered() if self._write_buffer is not None else 0
         if self._full and not full:
             return  # buffered() flushed, the transport called pause_writing(), and that set a write deadline
-        if left and (full or self._state >= LINGERING):
+        if left and (full or self._state >= LINGERING or self._state == IDLE):
             if left < self._buffered:  # a client that took something is slow, not stalled
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)
@@ -282,6 +282,7 @@ class DownstreamConnection:
             if self._state == IDLE:
                 self._state = DOWNSTREAM.after(self._state, BEGIN)
         if not self._full:
+            self._buffered = _ANY_BYTES
             self.deadline = self._deadlines.after(seconds)
 
     def served(self, escaped: Exception | None) -> None:
@@ -344,8 +345,8 @@ class DownstreamConnection:
         self._buffered = buffer.buffered()
         if linger and buffer.transport.can_write_eof():
             self._state = DOWNSTREAM.after(self._state, LINGER)
-            buffer.transport.write_eof()
-            self._buffered = sys.maxsize  # larger than any buffer, so that the first expiry sees progress
+            buffer.end()
+            self._buffered = _ANY_BYTES
             self.deadline = self._deadlines.after(LINGER_SECONDS)
             self._lingers_until = self._deadlines.after(LONGEST_LINGER_SECONDS)
             self.regulate()

@@ -119,6 +119,14 @@ class WriteBuffer:
         self.flush()
         close(self.transport, deadlines)
 
+    def end(self) -> None:
+        """Flush, and end the stream behind what the peer has not taken; a peer that is gone is dropped."""
+        self.flush()
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's own loop raises it, where uvloop ends the transport
+            self.transport.abort()
+
     def abort(self) -> None:
         """Flush, and drop the transport at once; the peer may still receive what was written before."""
         self.flush()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.observe.scraping import reads
 from tests.support.peers import PATIENCE, Client, read_body, read_head
 
 if TYPE_CHECKING:
@@ -641,3 +642,13 @@ async def test_a_chunk_size_that_is_none_breaks_its_answer_off_and_harms_no_othe
         assert not answered.endswith(b"0\r\n\r\n")
     async with Client(gateway.address) as client:
         assert (await client.exchange(GET.replace(b" / ", b" /good "))).status == 200
+
+
+async def test_a_client_that_left_unseen_is_let_go_with_its_answer(start: Start, upstream: Upstream) -> None:
+    await upstream.__aexit__(None, None, None)
+    gateway = await start(public=("/*",), upstream={"wait_seconds": 0.5})
+    async with Client(gateway.address) as client:
+        # Its body is not read while the upstream is away, and so its end is not noticed.
+        await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 9\r\n\r\nhi")
+        await reads(gateway, "gateway_upstream_awaiting", 1)
+    await reads(gateway, "gateway_connections_closed_total", 1)

@@ -1,4 +1,4 @@
-"""One client connection: a deadline that passes in the very turn in which the client falls behind."""
+"""One client connection: deadlines that pass while the client is behind with an answer."""
 
 from __future__ import annotations
 
@@ -51,3 +51,34 @@ def test_a_client_that_has_just_become_full_has_its_own_time() -> None:
     assert wire.client.deadline is not None
     wire.client.expire()  # and of what it does not take
     assert wire.aborted
+
+
+def test_an_answer_that_the_client_still_takes_is_not_cut_off_by_the_idle_time() -> None:
+    stage = Stage()
+    client, wire = stage.listener.protocol(), Narrow()
+    wire.client = client
+    client.connection_made(wire)
+    client.data_received(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n")
+    stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert wire.client.state == "idle"
+    for size in (30_000, 20_000, 1):
+        wire.size = size  # it goes on taking
+        wire.client.deadline = None
+        wire.client.expire()
+        assert not wire.aborted
+        assert wire.client.deadline is not None
+    wire.client.expire()  # it takes nothing any more
+    assert wire.aborted
+
+
+def test_an_idle_client_that_has_taken_its_answers_is_dropped() -> None:
+    stage = Stage()
+    client, wire = stage.listener.protocol(), Narrow()
+    wire.client = client
+    client.connection_made(wire)
+    client.data_received(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n")
+    stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    wire.size = 0
+    wire.client.expire()
+    assert wire.aborted
+    assert stage.listener.counts.idled == 1
