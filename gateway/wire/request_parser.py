@@ -29,6 +29,7 @@ from gateway.wire.http2_refusal import REQUEST_SECONDS, SETTINGS, Http2Refusal
 from gateway.wire.inbound import Inbound
 from gateway.wire.known_lines import KnownLines
 from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.parsed_ahead import is_far_ahead
 from gateway.wire.request_line import (
     check_protocol,
     end_of_head,
@@ -52,9 +53,6 @@ _SLACK: Final = 4
 """Bytes of a field line that are neither name nor value: colon, space, CRLF."""
 
 SLICE_BYTES: Final = 4096
-MAX_AHEAD: Final = 16
-"""Pipelined requests that are parsed and wait to be served; parsing stops while there are more."""
-
 MAX_FRAMING_BYTES: Final = 16_384
 """Limit on chunk sizes, extensions and trailers (section 7.1) that come without a byte of body between them."""
 
@@ -128,7 +126,7 @@ class RequestParser:
             raw, self.held = self.held + raw, b""
         at, size = 0, len(raw)
         while at < size:
-            if len(self._ready) > MAX_AHEAD:
+            if len(self._ready) > 1 and is_far_ahead(self._ready):
                 self.held = raw[at:]
                 return
             rested = self.current is None
@@ -231,6 +229,7 @@ class RequestParser:
             return False
         inbound = Inbound(self._connection, head)
         inbound.complete = True
+        inbound.size = len(raw)
         self._spoken = True
         self._unfinished = 0
         ready.append(inbound)

@@ -17,7 +17,7 @@ from gateway.wire.framing import UPGRADE
 from gateway.wire.inbound import ClientGone
 from gateway.wire.listener import Listener
 from gateway.wire.messages import BodyKind, ProtocolError
-from gateway.wire.request_parser import MAX_AHEAD
+from gateway.wire.parsed_ahead import LINE_BYTES, MAX_AHEAD, MAX_AHEAD_BYTES
 from gateway.wire.states import IllegalEvent, StateTable
 from gateway.wire.tunnel_states import TUNNEL, TUNNEL_END
 from gateway.wire.upstream_states import UPSTREAM
@@ -505,6 +505,24 @@ async def test_behind_as_many_requests_as_are_parsed_ahead_bytes_are_held_and_th
     assert one.connection.state == "head"
     one.connection.data_received(b" e\r\n\r\n")
     assert one.exchanges.served[-1] == b"/slow"
+
+
+async def test_requests_of_many_fields_are_parsed_ahead_by_their_memory() -> None:
+    one = One()
+    one.connection.pause_writing()
+    heads = [
+        b"GET /now HTTP/1.1\r\nHost: e\r\n%b\r\n"
+        % b"".join(b"X-%d-%d: 1\r\n" % (number, line) for line in range(LIMITS.fields - 1))
+        for number in range(MAX_AHEAD)
+    ]
+    one.connection.data_received(b"".join(heads))
+    most = MAX_AHEAD_BYTES // (LINE_BYTES * LIMITS.fields) + 1
+    assert most < MAX_AHEAD
+    assert int(repr(one.connection).split(" queued")[0].split()[-1]) <= most
+    one.connection.resume_writing()
+    while len(one.exchanges.served) < MAX_AHEAD:
+        await asyncio.sleep(0)
+    assert one.exchanges.served == [b"/now"] * MAX_AHEAD
 
 
 def test_empty_lines_are_no_head_and_renew_no_deadline() -> None:
