@@ -108,4 +108,5 @@ async def test_a_caller_who_signs_out_while_all_connections_are_busy_is_refused(
     freed.set()
     assert (await asyncio.wait_for(first, PATIENCE)).status == 200
     is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
-    assert seen == [b"GET /first HTTP/1.1"]
+    assert (await ask(gate, get("/next"))).status == 200  # the connection was given back
+    assert seen == [b"GET /first HTTP/1.1", b"GET /next HTTP/1.1"]
