@@ -376,6 +376,20 @@ async def test_a_second_upstream_stands_in_until_the_first_is_back(
         assert value(await scraped(gate), "gateway_upstream_away", upstream="first") == 0
 
 
+async def test_a_stand_in_takes_over_from_an_upstream_whose_tls_fails(
+    routed: RouteFileStart, upstream: Upstream
+) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    upstream.script = plain
+    async with Upstream() as second:
+        gate = await routed(TWO.replace("http:", "https:", 1) % (upstream.port, second.port))
+        assert (await ask(gate, request("POST", "/", body=b"hi"))).status == 200
+        assert [message.body for message in second.requests] == [b"hi"]
+
+
 async def test_an_outage_that_many_requests_meet_counts_once(
     routed: RouteFileStart, upstream: Upstream
 ) -> None:
