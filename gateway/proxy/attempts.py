@@ -216,9 +216,9 @@ class Attempts:
         exchange, selection = self._exchange, self.selection
         # The first attempt begins when the connection is lent: the clock is not read again.
         now = time.monotonic() if self.causes or selection.waited else exchange.sent
-        if now - self._decided <= YOUNG_SECONDS or forwarder.reauthorize is None:
+        if now - self._decided <= YOUNG_SECONDS:
             return start
-        start = await judged_again(forwarder.reauthorize, exchange, selection.place.pool, connection)
+        start = await judged_again(forwarder.reauthorize, exchange, selection.place.pool, connection, start)
         self._decided = now
         return start
 

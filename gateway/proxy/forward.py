@@ -5,7 +5,7 @@ Laws:
 - Without a traffic policy (:mod:`gateway.proxy.attempts`), a request is sent again only when the connection was reused,
   died before any byte of a response, and the request is replayable: a safe method (RFC 9110 9.2.1) without a body.
 - A request that is not replayable is not put on a connection that the upstream has closed already.
-- A caller who has waited for a connection for more than ``YOUNG_SECONDS`` is judged again before the request is sent.
+- A caller who was judged more than ``YOUNG_SECONDS`` ago is judged again before the request is sent, or sent again.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
 - A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
@@ -25,7 +25,7 @@ from gateway.proxy.head_size_report import TOO_LARGE, UNCLEAR
 from gateway.proxy.places import whole
 from gateway.proxy.response_headers import interim_start, response_start, with_cookies_moved
 from gateway.proxy.second_verdict import judged_again
-from gateway.proxy.streams import YOUNG_SECONDS, StreamEnded
+from gateway.proxy.streams import StreamEnded
 from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamFault, UpstreamLost
 from gateway.wire.messages import BodyKind
@@ -115,8 +115,7 @@ class Forwarder:
             finally:
                 exchange.sent = time.monotonic()
                 meter.waits.add(exchange.sent - exchange.decided)
-            if exchange.sent - exchange.decided > YOUNG_SECONDS and self.reauthorize is not None:
-                start = await judged_again(self.reauthorize, exchange, pool, connection)
+            start = await judged_again(self.reauthorize, exchange, pool, connection, start)
         while True:
             try:
                 await self.attempt(exchange, upstream, upstream, connection, start)
@@ -127,6 +126,7 @@ class Forwarder:
                 return
             meter.retried(STALE)
             connection = await pool.acquire(fresh=True, endpoint=endpoint, only_that_endpoint=only)
+            start = await judged_again(self.reauthorize, exchange, pool, connection, start)
 
     async def attempt(  # noqa: PLR0913, PLR0917 -- what is sent, where, and under which terms
         self,

@@ -10,11 +10,13 @@ Laws:
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from authcore.errors import TokenRevoked
 from authcore.principal import AuthMethod
 from gateway.proxy.authorizer import FORWARDED_IN_SHADOW
+from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -54,13 +56,19 @@ class SecondVerdict:
 
 
 async def judged_again(
-    reauthorize: Reauthorize, exchange: Exchange, pool: UpstreamPool, connection: UpstreamConnection
+    reauthorize: Reauthorize | None,
+    exchange: Exchange,
+    pool: UpstreamPool,
+    connection: UpstreamConnection,
+    start: bytes,
 ) -> bytes:
-    """Return the start of a request that has waited until `connection` was lent to it by `pool`.
+    """Return the start of a request that was lent `connection` by `pool`: another one than `start` if it has waited.
 
     Raises:
         GatewayFault, AuthError: what let its caller in has ended.
     """
+    if reauthorize is None or time.monotonic() - exchange.decided <= YOUNG_SECONDS:
+        return start
     is_let_in = False
     try:
         start = await reauthorize(exchange)

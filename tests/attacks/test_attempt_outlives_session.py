@@ -78,7 +78,7 @@ async def test_a_ticket_opens_its_socket_after_a_wait_unless_its_session_has_end
             assert (b"GET /ws" in back.seen) is not signs_out
 
 
-POLICIES = {"without-a-policy": {}, "with-one": {"retry_when": ("503",), **EAGER}}
+POLICIES = {"without-a-policy": {}, "with-one": {"retry_when": ("stale", "503"), **EAGER}}
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
@@ -110,3 +110,34 @@ async def test_a_caller_who_signs_out_while_all_connections_are_busy_is_refused(
     is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
     assert (await ask(gate, get("/next"))).status == 200  # the connection was given back
     assert seen == [b"GET /first HTTP/1.1", b"GET /next HTTP/1.1"]
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+async def test_a_caller_who_signs_out_before_a_reused_connection_dies_is_refused(
+    world: World, start: Start, upstream: Upstream, policy: dict[str, object]
+) -> None:
+    dies = asyncio.Event()
+    seen: list[bytes] = []
+
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while len(seen) < 2:
+            seen.append((await read_head(reader)).start)
+            if len(seen) == 2:
+                await dies.wait()
+                return
+            writer.write(OK)
+        seen.append((await read_head(reader)).start)
+        writer.write(OK)
+
+    upstream.script = dying
+    gate = await start(world.url, upstream={"connections": 1, **policy})
+    line = bearer((await granted(gate, login_from(HOME, email="admin@example.com")))["access_token"])
+    assert (await ask(gate, get("/first"))).status == 200
+    late = asyncio.create_task(ask(gate, get("/api/contacts", line)))
+    async with asyncio.timeout(PATIENCE):
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+    await sign_out(gate, line)
+    dies.set()
+    is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
+    assert seen == [b"GET /first HTTP/1.1", b"GET /api/contacts HTTP/1.1"]
