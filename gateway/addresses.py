@@ -9,7 +9,7 @@ import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -57,13 +57,15 @@ def host_port(listen: str) -> tuple[str | None, int]:
 
 def reachable(host: str) -> str:
     """Return the host at which this machine reaches a listener on `host`: the loopback if that is every address."""
+    if not host:
+        return "127.0.0.1"
     try:
-        address = ip_address(host or "0.0.0.0")  # noqa: S104 -- compared with, not bound to
+        address = ip_address(host)
     except ValueError:  # a name
         return host
     if not address.is_unspecified:
         return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 -- IP's
+    return "::1" if isinstance(address, IPv6Address) else "127.0.0.1"
 
 
 def url_of(address: tuple[str, int]) -> str:

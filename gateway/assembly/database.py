@@ -119,11 +119,12 @@ class _RedisEvents:
 
     def report(self, error: Exception | None) -> None:
         """Log a failure, or with None that it is over."""
-        from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- nothing of Redis without its URL
-
         if error is None:
             if self._is_logged:
                 log.info("whatomate_redis_back")
             self._is_logged = False
-        elif self._events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE):
+            return
+        from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- nothing of Redis without its URL
+
+        if self._events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE):
             self._is_logged = True

@@ -183,7 +183,8 @@ class Attempts:
             self._begin_try()
             try:
                 connection = await self._connection()
-                start = await self._judged(forwarder, connection, start)
+                if self._has_waited():
+                    start = await self._judged(forwarder, connection, start)
                 head = start if deadline is None else start + deadline.line(time.monotonic())
                 if self._timer is not None and exchange.inbound.complete:
                     self._timer.sent(time.monotonic())
@@ -207,19 +208,21 @@ class Attempts:
             if self._pause:
                 await asleep(self._pause)
 
+    def _has_waited(self) -> bool:
+        """Return whether the caller was judged more than ``YOUNG_SECONDS`` ago."""
+        # The first attempt begins when the connection is lent: the clock is not read again.
+        is_first = not (self.causes or self.selection.waited)
+        return (self._exchange.sent if is_first else time.monotonic()) - self._decided > YOUNG_SECONDS
+
     async def _judged(self, forwarder: Forwarder, connection: UpstreamConnection, start: bytes) -> bytes:
-        """Return the start of an attempt; a caller who was let in a while ago is judged again.
+        """Judge the caller again, and return the start of the attempt.
 
         Raises:
             AuthError: what let the caller in has ended.
         """
-        exchange, selection = self._exchange, self.selection
-        # The first attempt begins when the connection is lent: the clock is not read again.
-        now = time.monotonic() if self.causes or selection.waited else exchange.sent
-        if now - self._decided <= YOUNG_SECONDS:
-            return start
-        start = await judged_again(forwarder.reauthorize, exchange, selection.place.pool, connection, start)
-        self._decided = now
+        pool = self.selection.place.pool
+        start = await judged_again(forwarder.reauthorize, self._exchange, pool, connection, start)
+        self._decided = time.monotonic()
         return start
 
     async def _connection(self) -> UpstreamConnection:

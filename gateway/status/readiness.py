@@ -68,10 +68,10 @@ _OF_SOME: Final = (
 )
 """Kinds that some statements meet while others are answered, and that no other check finds."""
 
-log = structlog.get_logger()
-
-
 _OF_ONE: Final = frozenset({"ready", "checks", "revocation"})
+"""Keys of the document of one process that :func:`of_workers` merges by rules of their own."""
+
+log = structlog.get_logger()
 
 
 def of_workers(documents: Mapping[str, Mapping[str, Any]], *, ready: bool) -> dict[str, object]:

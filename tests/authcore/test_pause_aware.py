@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,15 @@ import uvloop
 
 from authcore.pause_aware import LATE_SECONDS, READING_SECONDS, PauseAwareTimeout, PauseAwareTimer
 from tests.support.peers import PATIENCE
+from tests.support.processes import stand_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Begin = Callable[[], asyncio.Runner]
 
-PAUSE = LATE_SECONDS + 0.3
-
-
-def pause() -> None:
-    """Stop the whole event loop, as a frozen container does."""
-    time.sleep(PAUSE)
+PAUSE = 1.2
+BOUND = 1.0  # shorter than a pause by more than LATE_SECONDS
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -37,7 +33,7 @@ async def answered_after(seconds: float, bound: float) -> bool:
     answer: asyncio.Future[None] = loop.create_future()
     try:
         async with PauseAwareTimeout(bound):
-            pause()
+            stand_still(PAUSE)
             loop.call_later(seconds, answer.set_result, None)
             await answer
     except TimeoutError:
@@ -48,7 +44,7 @@ async def answered_after(seconds: float, bound: float) -> bool:
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
 def test_an_answer_that_came_during_a_pause_is_in_time(begin: Begin, seconds: float) -> None:
     with begin() as runner:
-        assert runner.run(answered_after(seconds, bound=0.2))
+        assert runner.run(answered_after(seconds, BOUND))
 
 
 def test_silence_after_a_pause_still_ends(begin: Begin) -> None:
@@ -59,10 +55,10 @@ def test_silence_after_a_pause_still_ends(begin: Begin) -> None:
 def test_a_process_that_is_always_late_ends_a_timer_at_the_second_time(begin: Begin) -> None:
     async def silent_and_late() -> list[int]:
         ended: list[bool] = []
-        timer = PauseAwareTimer(0.05, lambda: ended.append(True))
+        timer = PauseAwareTimer(BOUND, lambda: ended.append(True))
         counts = []
         for _ in range(2):
-            pause()
+            stand_still(PAUSE)
             await asyncio.sleep(0.001)
             counts.append(len(ended))
         timer.cancel()
@@ -91,7 +87,7 @@ async def test_one_that_is_cancelled_calls_nobody_not_even_after_a_pause() -> No
     ended: list[bool] = []
     first, second = (PauseAwareTimer(0.05, lambda: ended.append(True)) for _ in range(2))
     first.cancel()
-    pause()
+    stand_still(PAUSE)
     await asyncio.sleep(0.001)
     second.cancel()
     await asyncio.sleep(READING_SECONDS / 4)
@@ -101,11 +97,11 @@ async def test_one_that_is_cancelled_calls_nobody_not_even_after_a_pause() -> No
 async def test_what_is_left_counts_no_pause() -> None:
     timer = PauseAwareTimer(0.05, lambda: None)
     assert 0 < timer.left <= 0.05
-    pause()
+    stand_still(PAUSE)
     assert timer.left == 0.05, "all of it: it is not known when the pause began"
     timer.cancel()
     long = PauseAwareTimer(60, lambda: None)
-    pause()
+    stand_still(PAUSE)
     assert 60 - PATIENCE < long.left < 60
     long.cancel()
 

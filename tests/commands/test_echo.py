@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.commands import Run
 
 ROOT = Path(__file__).parents[2]
-EVERY = "0.0.0.0"  # noqa: S104 -- what an operator may name
+EVERY = "0.0.0.0"  # noqa: S104 -- a host that an operator may name; it is bound to in a test alone
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", EVERY, ""])

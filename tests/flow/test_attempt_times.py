@@ -96,7 +96,7 @@ async def test_past_the_deadline_an_upstream_that_takes_no_body_is_late_itself(
 ) -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # one that reads as well
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
         await asyncio.Event().wait()
 
     upstream.script = deaf

@@ -83,7 +83,7 @@ async def test_a_service_that_does_as_the_page_says_takes_access_tokens_alone(
     key_set = (await ask(gate, get(JWKS))).json()
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda _: key_set)
     names: dict[str, Any] = {"jwt": jwt}
-    exec(sample, names)  # noqa: S102 -- the page's own
+    exec(sample, names)  # noqa: S102 -- the lines of our own page, as a reader would run them
     caller_of = names["caller_of"]
     assert caller_of(tokens["access_token"])["user_id"] == str(world.agent)
     for token in (tokens["refresh_token"], ticket["token"], await new_invitation(gate, world)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from gateway.wire.descriptors import DIALS
 from tests.support.admin import admin, all_listening, ask_admin, deaths
 from tests.support.calls import GET, request
 from tests.support.peers import Client, Upstream, read_head
-from tests.support.processes import children, serving, stopped
+from tests.support.processes import children, serving, stand_still, stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,18 +66,23 @@ class Callers:
         await asyncio.gather(*self._tasks)
 
 
+def route_file(folder: Path, nodes: list[Upstream], policy: dict[str, Any]) -> Path:
+    """Write a route file that leads everything to `nodes`, which a first failure ejects, under `policy`."""
+    routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
+    upstream = {"url": [f"http://127.0.0.1:{node.port}" for node in nodes], "ejection": EJECTION}
+    file = folder / "routes.yaml"
+    file.write_text(json.dumps({"upstreams": {"app": upstream | policy}, "routes": routes}))
+    return file
+
+
 @asynccontextmanager
 async def three_endpoints(
-    folder: Path, policy: dict[str, Any], **variables: str
+    folder: Path, policy: dict[str, Any]
 ) -> AsyncIterator[tuple[int, tuple[str, int], tuple[str, int]]]:
     """A gateway of its own process before three servers; yields its process id and its addresses."""
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(Upstream(script=answer)) for _ in range(3)]
-        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
-        upstream = {"url": [f"http://127.0.0.1:{node.port}" for node in nodes], "ejection": EJECTION}
-        file = folder / "routes.yaml"
-        file.write_text(json.dumps({"upstreams": {"app": upstream | policy}, "routes": routes}))
-        environment = {"GATEWAY_ROUTES": str(file), "GATEWAY_UPSTREAM_URL": "", **variables}
+        environment = {"GATEWAY_ROUTES": str(route_file(folder, nodes, policy)), "GATEWAY_UPSTREAM_URL": ""}
         process, address, admin = await stack.enter_async_context(
             serving(nodes[0], log=folder / "log", **environment)
         )
@@ -158,10 +162,7 @@ async def test_a_pause_during_a_dial_is_no_silence_of_the_endpoint(
     start: Start, tmp_path: Path, policy: dict[str, Any], turns: int
 ) -> None:
     async with Upstream(script=answer) as first, Upstream(script=answer) as second:
-        upstream = {"url": [f"http://127.0.0.1:{one.port}" for one in (first, second)], "ejection": EJECTION}
-        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
-        file = tmp_path / "routes.yaml"
-        file.write_text(json.dumps({"upstreams": {"app": upstream | policy}, "routes": routes}))
+        file = route_file(tmp_path, [first, second], policy)
         gateway = await start(routes=file, upstream={"url": None})
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(Client(gateway.address)) for _ in range(6)]
@@ -170,7 +171,7 @@ async def test_a_pause_during_a_dial_is_no_silence_of_the_endpoint(
                 await asyncio.sleep(0)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            time.sleep(SHORT + 0.3)  # noqa: ASYNC251 -- the gateway and everybody else stand still
+            stand_still(SHORT + 0.3)
             assert [(await one).status for one in asking] == [200] * len(clients)
         report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
         assert not any(one["behind"] for one in report["addresses"].values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -20,7 +19,7 @@ from gateway.limits.limit import Limit
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.shared import SharedLimit as Shared
 from gateway.wire.dialler import destination, race
-from tests.support.processes import eventually
+from tests.support.processes import eventually, stand_still
 from tests.support.redises import redis_cluster, redis_sentinel, redis_server
 
 if TYPE_CHECKING:
@@ -376,14 +375,14 @@ async def test_a_redis_counts_as_the_plain_store_does(tmp_path: Path) -> None:
 
 async def test_a_pause_of_the_gateway_is_no_silence_of_a_redis(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        store = RedisStore(server.url, timeout_seconds=0.1)
+        store = RedisStore(server.url, timeout_seconds=0.5)
         try:
             await store.ping()
             for turns in range(4):
                 asking = asyncio.ensure_future(store.ping())
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                time.sleep(0.3)  # noqa: ASYNC251 -- the gateway stands still
+                stand_still(0.8)
                 await asking
         finally:
             await store.close()

@@ -58,6 +58,11 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in listing.read().split()]
 
 
+def stand_still(seconds: float) -> None:
+    """Stop this process's own event loop for a while, as a frozen container does."""
+    time.sleep(seconds)
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Stop a process for a while. One that stays stopped outlives its parent."""

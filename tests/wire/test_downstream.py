@@ -53,14 +53,19 @@ def test_a_client_that_has_just_become_full_has_its_own_time() -> None:
     assert wire.aborted
 
 
-def test_an_answer_that_the_client_still_takes_is_not_cut_off_by_the_idle_time() -> None:
-    stage = Stage()
+def answered(stage: Stage) -> Narrow:
+    """Return the transport of a client that has had an answer, of which it may have taken nothing."""
     client, wire = stage.listener.protocol(), Narrow()
     wire.client = client
     client.connection_made(wire)
     client.data_received(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n")
     stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert wire.client.state == "idle"
+    return wire
+
+
+def test_an_answer_that_the_client_still_takes_is_not_cut_off_by_the_idle_time() -> None:
+    wire = answered(Stage())
     for size in (30_000, 20_000, 1):
         wire.size = size  # it goes on taking
         wire.client.deadline = None
@@ -73,11 +78,7 @@ def test_an_answer_that_the_client_still_takes_is_not_cut_off_by_the_idle_time()
 
 def test_an_idle_client_that_has_taken_its_answers_is_dropped() -> None:
     stage = Stage()
-    client, wire = stage.listener.protocol(), Narrow()
-    wire.client = client
-    client.connection_made(wire)
-    client.data_received(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n")
-    stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    wire = answered(stage)
     wire.size = 0
     wire.client.expire()
     assert wire.aborted

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import socket
 import struct
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from gateway.wire.probe import MOST_BODY_BYTES, Probed, ProbeTerms, probe
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Upstream, read_head
-from tests.support.processes import free_port
+from tests.support.processes import free_port, stand_still
 from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
@@ -125,10 +124,10 @@ async def test_an_endpoint_that_hangs_fails_when_the_time_is_up(upstream: Upstre
 
 async def test_a_pause_of_the_gateway_is_no_failure_of_the_endpoint(upstream: Upstream) -> None:
     upstream.script = answering(whole(200), then="wait")
-    probing = asyncio.ensure_future(probed(upstream, SOON))
+    probing = asyncio.ensure_future(probed(upstream, replace(TERMS, seconds=1)))
     while not upstream.connections:
         await asyncio.sleep(0)
-    time.sleep(2 * SOON.seconds)  # noqa: ASYNC251 -- the gateway and the endpoint stand still
+    stand_still(1.3)
     assert await probing == Probed("ok")
 
 
