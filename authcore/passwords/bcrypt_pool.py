@@ -49,6 +49,11 @@ class _Job:
         self.submitted = time.monotonic()
         self.future: Future[Any] = Future()
 
+    def run(self) -> Any:
+        """Make the call, which is dropped before anybody is told of its result; None if nobody waits any more."""
+        call, self.call = self.call, None
+        return None if call is None else call()
+
 
 class BcryptPool:
     """A few threads and a bounded queue before them.
@@ -137,9 +142,8 @@ class BcryptPool:
             del job, taken
 
     def _run(self, lane: Lane, job: _Job) -> None:
-        call, job.call = job.call, None
         try:
-            result = None if call is None else call()
+            result = job.run()
         except BaseException as error:  # noqa: BLE001 -- the caller's, whatever it is
             self._free(lane)
             job.future.set_exception(error)
