@@ -13,7 +13,7 @@ COMPILED ?=
 IS_COMPILED_HERE = [ "$(COMPILED)" != 0 ] && $(BIN)/python release/checkout.py can-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench ratios soak instructions programs compiled test-compiled test-oldest
+.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench ratios soak instructions programs compiled test-compiled test-domain
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -152,7 +152,7 @@ test-compiled: $(TREE)/.built ## what speaks HTTP, and the commands, tested agai
 		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/commands tests/observe \
 		tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
 
-test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
+test-domain: $(STAMP) ## the tests of authcore and config alone; what test-compiled leaves out, and depends on the Python
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config $(ARGS)
 
 instructions: $(TREE)/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
