@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 10
+PATIENCE = 30
 """Seconds after which a test gives up on a peer; no assertion depends on it."""
 
 
