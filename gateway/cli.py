@@ -3,7 +3,7 @@
 Laws:
 
 - Errors are printed on standard error, one line for each problem, without a traceback and without a secret.
-- Exit codes: 0 done, 1 failed, 2 called or configured wrongly.
+- Exit codes are those of ``EXIT_CODES`` in :mod:`gateway.commands.failing`.
 - The module of a command is imported when that command is run, and no other's is: ``--version``, ``--help`` and
   completion of the first word import none of them.
 """

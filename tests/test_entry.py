@@ -83,6 +83,7 @@ def handles(process: int) -> bool:
         ("--version >/dev/full", 1, "standard output cannot be written: No space left on device"),
         ("--help >/dev/full", 1, "standard output cannot be written: No space left on device"),
         ("users list --help >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("token inspect x >/dev/full", 3, "standard output cannot be written: No space left on device"),
         ("keys generate >/dev/full", 1, "standard output cannot be written: No space left on device"),
     ],
 )
@@ -115,6 +116,31 @@ async def test_a_standard_stream_that_is_closed_or_full_is_an_error_in_words(
     lines = [line for line in errors.decode().splitlines() if line.startswith("Error: ")]
     assert [line.startswith(f"Error: {error}") for line in lines] == ([True] if error else [])
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize(("typed", "code"), [("token inspect x", 3), ("keys list", 1)])
+async def test_a_reader_that_has_gone_is_no_answer_and_no_traceback(
+    tmp_path: Path, typed: str, code: int
+) -> None:
+    gone, end = os.pipe()
+    os.close(gone)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", *typed.split()),
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "GATEWAY_JWT_SECRET": "a-secret-of-thirty-two-bytes-or-more-0123",
+            },
+            stdout=end,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        os.close(end)
+    async with asyncio.timeout(PATIENCE):
+        _, errors = await process.communicate()
+    assert (process.returncode, errors) == (code, b"")
 
 
 async def test_what_a_locale_cannot_write_is_escaped(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import click
 
 from authcore.store.trail import TrailFilter
 from authcore.trail import AuditOutcome, ChainPosition, Event
+from gateway.commands.failing import FAILED, AskingCommand
 from gateway.commands.listing import Field, as_text, json_option, listed
 from gateway.commands.opening import id_of, note, run_with
 from gateway.commands.parameters import ROW_NUMBER, Moment
@@ -123,7 +124,7 @@ def list_records(  # noqa: PLR0913 - the options of the command
     return [_row(one) for one in run_with(work)]
 
 
-@audit_log.command("verify")
+@audit_log.command("verify", cls=AskingCommand)
 @click.option(
     "--expect",
     type=NotedRow(),
@@ -134,7 +135,7 @@ def list_records(  # noqa: PLR0913 - the options of the command
 def verify(*, expect: ChainPosition | None, as_json: bool) -> None:
     """Check the whole chain, and name the first row that was changed, moved or taken away.
 
-    Exits with 0 if nothing is wrong, and with 1 if something is.
+    Exits with 0 if nothing is wrong, with 1 if something is, and with 3 if that cannot be found out.
     """
     check = run_with(lambda services, _: services.store.check_trail(expect))
     last = f"{check.last.seq}:{check.last.hash.hex()}"
@@ -144,7 +145,7 @@ def verify(*, expect: ChainPosition | None, as_json: bool) -> None:
         click.echo(f"{check.rows} rows are as they were written; the last is {last}")
     if check.broken:
         note(f"Error: the audit trail is broken: {check.broken}; {check.rows} rows before it are right")
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _row(row: ChainedRow) -> Row:

@@ -16,6 +16,7 @@ import structlog
 
 from config.load import REQUIRED
 from config.route_plan import RoutesRefused
+from gateway.commands.failing import FAILED, AskingCommand
 from gateway.commands.opening import settings_for
 from gateway.commands.running import ask_running
 
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
 
-DENIED = 1
 
-
-@click.command()
+@click.command(cls=AskingCommand)
 @click.argument("method")
 @click.argument("path")
 @click.option(
@@ -62,7 +61,8 @@ def explain(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Explain what would become of METHOD PATH: route, caller, what is missing, what the upstream would get.
 
-    Without --as, and without a credential among the headers, nobody asks. Exits with 0 when it may pass, else with 1.
+    Without --as, and without a credential among the headers, nobody asks. Exits with 0 when it may pass, with 1 when
+    not, and with 3 when that cannot be found out.
 
     Example: whatomate-gateway explain --as agent@demo GET /api/users
     """
@@ -88,7 +88,7 @@ def explain(  # noqa: PLR0913 - the options of the command
         _answered(document) if url is None else _answered_by(url, document, settings_for(frozenset()))
     )
     click.echo(json.dumps(explanation, indent=2) if as_json else "\n".join(_lines(explanation)))
-    sys.exit(0 if explanation["verdict"]["allowed"] else DENIED)
+    sys.exit(0 if explanation["verdict"]["allowed"] else FAILED)
 
 
 @contextmanager

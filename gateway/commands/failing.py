@@ -1,11 +1,16 @@
-"""Errors of commands, as lines on standard error and an exit code."""
+"""Errors of commands, as lines on standard error and an exit code.
+
+Law: of a command that asks, 1 is the answer no, and nothing else is. A script that migrates when ``migrate --check``
+says 1 would otherwise migrate when the database is away.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -19,7 +24,17 @@ from config.route_plan import RoutesRefused
 from gateway.commands.advice import advised
 from gateway.commands.opening import refusal
 
+FAILED: Final = 1
 MISCONFIGURED: Final = 2
+NOT_FOUND_OUT: Final = 3
+EXIT_CODES: Final = {
+    0: "done; a command that asks: yes",
+    FAILED: "failed, and standard error says what, and what to do; a command that asks: no",
+    MISCONFIGURED: "called or configured wrongly",
+    NOT_FOUND_OUT: "a command that asks could not find out, as when the database does not answer",
+    143: "SIGTERM came while it started, as the first process of a container",
+}
+"""What each exit code means, for the documents."""
 _UNWRITABLE: Final = frozenset({EBADF, EDQUOT, EFBIG, EIO, ENOSPC})
 """What a write to a full disk, or to a terminal that is gone, fails with."""
 
@@ -43,8 +58,47 @@ def report(error: Exception) -> None:
     if isinstance(met, AuthError | MigrationChanged | SchemaUnfit | TriggersRefused):
         raise click.ClickException(advised(met)) from error
     if isinstance(met, OSError) and met.errno in _UNWRITABLE and met.filename is None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered would fail again at the end
+        _discard_output()
         raise click.ClickException(f"standard output cannot be written: {met.strerror}") from error
     if isinstance(met, KeysUnusable):
         click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {met}", err=True)
         sys.exit(MISCONFIGURED)
+
+
+def _discard_output() -> None:
+    """Lead standard output nowhere: what is buffered would fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+class _NotFoundOut(click.ClickException):
+    """Failure of a command that asks."""
+
+    exit_code = NOT_FOUND_OUT
+
+
+class AskingCommand(click.Command):
+    """Command that asks: it exits with 0 for yes, with 1 for no, and with 3 if it could not find out.
+
+    One with an option ``--check`` asks only with that.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of any kind is no answer."""
+        if not ctx.params.get("check", True):
+            return super().invoke(ctx)
+        try:
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
+            except BrokenPipeError:  # click would exit with 1
+                _discard_output()
+                ctx.exit(NOT_FOUND_OUT)
+            except Exception as error:  # noqa: BLE001 - a defect is no answer either, and Python would exit with 1
+                report(error)
+                traceback.print_exc()
+                ctx.exit(NOT_FOUND_OUT)
+        except click.ClickException as error:
+            if error.exit_code == FAILED:
+                raise _NotFoundOut(error.message) from error
+            raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from gateway.commands.failing import EXIT_CODES
 from gateway.commands.tree import PROGRAM, described
 from gateway.version import running_version
 
@@ -54,7 +55,11 @@ def man(context: click.Context, form: str) -> None:
     click.echo("\n".join(_markdown(commands) if form == "markdown" else _page(commands)))
 
 
-_EXIT_STATUS: Final = "0: done. 1: failed, and standard error says why. 2: called or configured wrongly."
+_OTHERS: Final = (
+    "Commands that ask are explain, token inspect, audit-log verify and migrate --check. Three that ask as well have a "
+    "code less: check-config exits with 2 for a problem of any kind, audit with 2 where it could not finish, and "
+    "health with 1 where nobody answers, since Docker knows no other code."
+)
 _ENVIRONMENT: Final = (
     "GATEWAY_* variables, or files named by GATEWAY_*_FILE, in .env or in GATEWAY_SECRETS_DIR; "
     f"`{PROGRAM} settings` lists all of them with their meanings."
@@ -85,8 +90,11 @@ def _page(commands: list[Described]) -> Iterator[str]:
             yield from (".PP", "Fields:")
             for field in one.fields:
                 yield from (".TP", f".I {_roff(field.name)}", _roff(field.meaning))
-    for title, text in (("EXIT STATUS", _EXIT_STATUS), ("ENVIRONMENT", _ENVIRONMENT)):
-        yield from (f".SH {title}", _roff(text))
+    yield ".SH EXIT STATUS"
+    for code, meaning in EXIT_CODES.items():
+        yield from (".TP", f".B {code}", _roff(meaning))
+    yield from (".PP", _roff(_OTHERS))
+    yield from (".SH ENVIRONMENT", _roff(_ENVIRONMENT))
 
 
 def _paragraphs(paragraphs: Sequence[str]) -> Iterator[str]:
@@ -122,8 +130,7 @@ _PREAMBLE: Final = """
 <!-- Generated from the commands themselves by `make docs`; edit gateway/commands/ instead. -->
 # Commands
 
-Every command has `--help`. A result goes to standard output and everything else to standard error. Exit codes: 0 done,
-1 failed (standard error says what, and what to do), 2 called or configured wrongly.
+Every command has `--help`. A result goes to standard output and everything else to standard error.
 
 **Names.** A user is named by id or e-mail, an organization by id, slug or name, a role by name or id. A name that
 several have is refused, and the candidates are listed with their ids.
@@ -150,6 +157,9 @@ $ whatomate-gateway completion fish > ~/.config/fish/completions/whatomate-gatew
 
 def _markdown(commands: list[Described]) -> Iterator[str]:
     yield _PREAMBLE.strip()
+    yield from ("", "## Exit codes", "", "| code | meaning |", "|---|---|")
+    yield from (f"| {code} | {_cell(meaning)} |" for code, meaning in EXIT_CODES.items())
+    yield from ("", *_wrapped(_OTHERS))
     for one in commands[1:]:
         yield from ("", f"{'##' if len(one.words) == 1 else '###'} {one.name}")
         if not one.is_group:

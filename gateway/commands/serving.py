@@ -16,6 +16,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.load import REQUIRED, require_no_pipes
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
+from gateway.commands.failing import FAILED, AskingCommand
 from gateway.commands.opening import (
     migrating,
     note,
@@ -118,8 +119,12 @@ def _refuse_contradictions(*options: bool) -> None:
         raise click.UsageError("keep one of --check, --remove-triggers and --grant-to")
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
+@click.command(cls=AskingCommand)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Change nothing; exit with 1 when something is pending, and with 3 when that cannot be found out.",
+)
 @click.option("--remove-triggers", is_flag=True, help="Only remove the triggers that tell of changed rows.")
 @click.option(
     "--grant-to",
@@ -176,7 +181,7 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
             )
             asyncio.run(record_migration(settings, granted_to=grant_to))
         note(f"gave {grant_to} the rights that serving needs")
-    sys.exit(1 if check and names else 0)
+    sys.exit(FAILED if check and names else 0)
 
 
 async def _checked(url: str, *, with_triggers: bool, password: str | None, dial: Dial) -> list[str]:

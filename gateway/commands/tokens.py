@@ -18,6 +18,7 @@ from authcore.identity.foreign_inspection import inspect_foreign
 from authcore.tokens.inspection import inspect as explained
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.key_ring import ring_of
+from gateway.commands.failing import FAILED, AskingCommand
 from gateway.commands.opening import SECRET, settings_for
 from gateway.commands.typed import given_text
 
@@ -51,14 +52,14 @@ def token() -> None:
     """Tokens."""
 
 
-@token.command()
+@token.command(cls=AskingCommand)
 @click.argument("text", metavar="[TOKEN]", default="-")
 def inspect(text: str) -> None:
     """Verify TOKEN with the configured secrets and keys and explain it; - or nothing reads it from standard input.
 
     Says by which secret or key the token is genuine; the key set of GATEWAY_ISSUER_URL is fetched for a token of that
-    issuer. Exits with 0 when the token is valid now, as a token of its kind, with 1 when it is not, and with 2 when
-    none was given.
+    issuer. Exits with 0 when the token is valid now, as a token of its kind, with 1 when it is not, with 2 when
+    none was given, and with 3 when that cannot be found out.
     """
     settings = settings_for(SECRET)
     if text == "-":
@@ -73,7 +74,7 @@ def inspect(text: str) -> None:
     for title, members in (("header", found.header), ("claim", found.claims)):
         for name, value in members.items():
             click.echo(f"{title:<10} {_text(name)}: {_text(value)}{_as_date(name, value)}")
-    sys.exit(0 if found.valid else 1)
+    sys.exit(0 if found.valid else FAILED)
 
 
 def _explained(settings: Settings, text: str, now: float) -> tuple[Inspection, str]:

@@ -87,7 +87,7 @@ def test_an_organization_is_named_by_id_slug_or_name(
         )
     refused(
         explain(on, "--as", "ada@acme", "--organization", "nowhere", "GET", "/api/users", **routes(tmp_path)),
-        1,
+        3,
         "No organization has the slug or the name 'nowhere'; `orgs list` shows those there are",
     )
 
@@ -104,10 +104,10 @@ def test_nobody_asks_unless_said_otherwise(on: Run, tmp_path: Path) -> None:
 def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> None:
     refused(
         explain(on, "--as", "eve@acme", "GET", "/"),
-        1,
+        3,
         "Nobody is called 'eve@acme': give an e-mail address, a user id, or name@organization",
     )
-    refused(explain(on, "--client", "x", "GET", "/"), 1, "client: Input is not a valid IPv4 address")
+    refused(explain(on, "--client", "x", "GET", "/"), 3, "client: Input is not a valid IPv4 address")
     (tmp_path / "bad.yaml").write_text("routes: [{name: x}]\n")
     result = explain(on, "GET", "/", GATEWAY_ROUTES=str(tmp_path / "bad.yaml"))
     assert result.exit_code != 0
@@ -117,12 +117,12 @@ def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> Non
 def test_a_database_that_is_away_is_said(run: Run) -> None:
     away = {**BASE, "GATEWAY_DATABASE_URL": "postgresql://gateway@127.0.0.1:1/none"}
     result = run("explain", "--as", "ada@acme", "GET", "/", **away)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "the database does not answer" in result.stderr
 
 
 def test_what_is_no_admin_listener_is_said(run: Run) -> None:
     result = run("explain", "--gateway", "http://127.0.0.1:1", "GET", "/")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "http://127.0.0.1:1 does not answer as a gateway's admin listener" in result.stderr
     assert run("explain", "--gateway", "file:///etc", "GET", "/").exit_code == 2

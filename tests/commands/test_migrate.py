@@ -143,17 +143,21 @@ def test_a_search_path_that_does_not_begin_with_whatomates_schema_is_refused_wit
         execute(migrated_url, "CREATE SCHEMA gw", "DELETE FROM gateway_migrations WHERE name LIKE '0028%'")
     )
     there = {"GATEWAY_DATABASE_URL": f"{migrated_url}&options=-csearch_path%3Dgw,public"}
-    for arguments in (("migrate",), ("migrate", "--check")):
+    for arguments, code in ((("migrate",), 1), (("migrate", "--check"), 3)):
         refused(
             run(*arguments, **there),
-            1,
+            code,
             "by search_path the tables are in schema public, and new ones would be made in schema gw, where they hide "
             "those",
         )
     nowhere = {"GATEWAY_DATABASE_URL": f"{migrated_url}&options=-csearch_path%3Dnonexist"}
     for line in ("--check", "--remove-triggers", "--grant-to somebody --print-grants"):
         result = run("migrate", *line.split(), **nowhere)
-        refused(result, 1, "the search_path, nonexist, leads to no schema that there is and that may be used")
+        refused(
+            result,
+            3 if line == "--check" else 1,
+            "the search_path, nonexist, leads to no schema that there is and that may be used",
+        )
 
 
 def as_role(url: str, role: str) -> str:
