@@ -246,6 +246,7 @@ class Gateway:
         tasks = BackgroundTasks()
         watch_database(tasks, store, readiness)
         self._closing.push_async_callback(attempt, "return_limit_leases", self.routing.limits.close)
+        self._closing.push_async_callback(readiness.close)
         self._closing.push_async_callback(tasks.stop)
         self.routing.limits.begin(tasks)
         self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))

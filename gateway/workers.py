@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gateway.status.report import Snapshot
 
 ASKING_SECONDS: Final = 5
+READY_SECONDS: Final = 2.5  # longer than a worker takes to answer /readyz, and shorter than probes wait
 _STARTING_POLL_SECONDS: Final = 0.2
 _AWAY: Final = (503, b'{"ready":false,"checks":{"worker":"does not answer"}}')
 _UNASKED: Final = (503, b'{"ready":false,"checks":{"worker":"cannot be asked: too many open files"}}')
@@ -221,14 +222,14 @@ class Workers:
         self._supervisors[number].serving = True  # an answer to anybody is a sign of life
         return found
 
-    async def _ask_all(self, path: str) -> list[tuple[int, bytes]]:
-        return await asyncio.gather(*(self._ask(number, path) for number in range(self._number)))
+    async def _ask_all(self, path: str, seconds: float = ASKING_SECONDS) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(self._ask(one, path, seconds=seconds) for one in range(self._number)))
 
     async def _livez(self, _asked: Asked) -> Page:
         return Page(b"ok\n", TEXT)
 
     async def _readyz(self, _asked: Asked) -> Page:
-        answers = await self._ask_all("/readyz")
+        answers = await self._ask_all("/readyz", READY_SECONDS)
         ready = all(status == HTTPStatus.OK for status, _ in answers) and not self._stopping.begun.is_set()
         documents = {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
         return Page(orjson.dumps(of_workers(documents, ready=ready)), status=200 if ready else 503)
@@ -244,8 +245,7 @@ class Workers:
     async def _status_json(self, _asked: Asked) -> Page:
         workers = await self._reports()
         whole = together(workers)
-        snapshot = {"workers": workers, "together": explained(whole) if whole else whole}
-        return Page(orjson.dumps(snapshot))
+        return Page(orjson.dumps({"workers": workers, "together": explained(whole) if whole else whole}))
 
     async def _reports(self) -> dict[str, Snapshot]:
         answers = await self._ask_all("/status.json")

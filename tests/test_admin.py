@@ -9,19 +9,28 @@ from uuid import uuid4
 import pytest
 
 from authcore.errors import Reason
+from authcore.store.rights import Lacking
 from gateway.admin_server import LIMITS, fitted
-from gateway.status.readiness import of_workers
+from gateway.status.readiness import Readiness, of_workers
 from gateway.wire.descriptors import RESERVE
 from tests.support.admin import admin, count, metrics
 from tests.support.calls import ask, bearer, get, post, whatomate_token
 from tests.support.databases import execute
 from tests.support.peers import Client
+from tests.support.processes import LONG
 from tests.support.schemas import OF_2025
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from authcore.store.failures import Failure
+    from authcore.store.kinds import FailureKind
     from tests.support.peers import Upstream
     from tests.support.worlds import Start, World
+
+
+CHECKS = ("listening", "database", "schema", "migrations")
 
 
 async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start) -> None:
@@ -54,6 +63,44 @@ def test_of_several_workers_the_worst_counts_in_all_that_readiness_says() -> Non
         "revocation": documents["1"]["revocation"],
         "whatomate_redis": "away: refused",
     }
+
+
+class SlowStore:
+    """A store that looks when it is let."""
+
+    is_read_only = False
+    lacking = Lacking()
+    failing: Mapping[FailureKind, Failure] = {}
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.looks = 0
+
+    async def look_at_schema(self) -> tuple[Sequence[str], object]:
+        self.looks += 1
+        await self.may.wait()
+        return (), None
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_readiness_answers_sooner_than_its_database(strict: bool) -> None:
+    store, listening = SlowStore(), True
+    readiness = Readiness(store, lambda: listening, strict=strict, stale_seconds=300)
+    async with asyncio.timeout(LONG):
+        ready, checks = await readiness.look()
+        assert (ready, checks["database"][:16]) == (False, "has not answered"), "nothing is known yet"
+        store.may.set()
+        assert await readiness.look() == (True, dict.fromkeys(CHECKS, "ok"))
+        store.may.clear()
+        looks = store.looks
+        for _ in range(2):
+            ready, checks = await readiness.look()
+            assert (ready, checks["database"][:16]) == (not strict, "has not answered")
+        assert store.looks == looks + 1, "one look is under way at a time"
+        listening = False
+        ready, checks = await readiness.look()
+        assert (ready, checks["listening"]) == (False, "draining")
+        await readiness.close()
 
 
 async def test_without_its_database_it_is_unready_and_alive(start: Start) -> None:

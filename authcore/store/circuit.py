@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from authcore.errors import StoreUnavailable
 from authcore.figures import MetricSample
@@ -27,7 +27,7 @@ FAILURES: Final = 3
 PROBE_SECONDS: Final = 0.25
 
 
-async def ended(task: asyncio.Task[None]) -> None:
+async def ended(task: asyncio.Task[Any]) -> None:
     """Cancel a task that may be in a library that swallows a cancellation coming at the wrong moment."""
     while not task.done():
         task.cancel()

@@ -9,18 +9,24 @@ Laws:
 - A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
 - So is one whose user lacks a right that a statement needs, or does not see every row; the check names each right and
   table.
+- It answers within ``ANSWER_SECONDS``, sooner than a probe gives up: of a database that has not answered by then the
+  last verdict stands, except that ``strict`` is unready. One look is under way at a time.
 - One that answers, but not every statement, as a lock holds some, is named and takes no gateway out.
 - Nothing here names a host, a user or a password.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from authcore.errors import StoreUnavailable
+from authcore.pause_aware import PauseAwareTimeout
+from authcore.store.circuit import ended
 from authcore.store.failures import classify
 from authcore.store.kinds import ABSENT, ADVICE, FailureKind
 from authcore.store.migrate import MigrationChanged
@@ -52,7 +58,11 @@ if TYPE_CHECKING:
             """Return the names of migrations that are not applied, and what Whatomate's tables lack, if anything."""
 
 
+ANSWER_SECONDS: Final = 1.5
+"""Within the chart's ``probes.readiness.timeoutSeconds``, also where a parent of workers asks."""
+
 _UNKNOWN = "unknown"
+_AWAITED: Final = f"has not answered for {ANSWER_SECONDS} s; {ADVICE[FailureKind.TIMEOUT]}"
 _READ_ONLY = (
     f"refuses ({FailureKind.READ_ONLY}): writes, such as every sign-in, are refused; "
     f"{ADVICE[FailureKind.READ_ONLY]}"
@@ -123,11 +133,33 @@ class Readiness:
         self._clock = clock
         self._was_in_order = False
         self._away_since: float | None = None
+        self._looking: asyncio.Task[tuple[bool, dict[str, str]]] | None = None
         self.ready = False
         self.checks: dict[str, str] = {}
 
     async def look(self) -> tuple[bool, dict[str, str]]:
         """Return whether requests should be sent here, and the state of each check: ``ok``, or a text."""
+        looking = self._looking
+        if looking is None or looking.done():
+            looking = self._looking = asyncio.ensure_future(self._look())
+        with suppress(TimeoutError):
+            async with PauseAwareTimeout(ANSWER_SECONDS):
+                await asyncio.wait([looking])
+        listening = "ok" if self._listening() else "draining"
+        if looking.done():
+            ready, checks = looking.result()
+            return ready and listening == "ok", {**checks, "listening": listening}
+        checks = {"schema": _UNKNOWN, "migrations": _UNKNOWN, **self.checks}
+        if checks.get("database", "ok") == "ok":
+            checks["database"] = _AWAITED
+        return self.ready and listening == "ok" and not self._strict, {**checks, "listening": listening}
+
+    async def close(self) -> None:
+        """End the look that is under way."""
+        if self._looking is not None:
+            await ended(self._looking)
+
+    async def _look(self) -> tuple[bool, dict[str, str]]:
         ready, checks = await self._judged()
         if checks["database"] == "ok":
             checks["database"] = self._of_some() or "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ import pytest
 import yaml
 
 from config.load import load_settings
+from gateway.commands.health import health
+from gateway.status.readiness import ANSWER_SECONDS
+from gateway.workers import READY_SECONDS
 from tests.chart.rendering import CHART, EVERYTHING, EXAMPLE, LEAST, WAYS, WORKLOAD, helm, rendered, the
 from tests.support.programs import TOOLS, program
 
@@ -21,6 +25,16 @@ if TYPE_CHECKING:
 KUBERNETES = "1.34"
 NOT_KUBERNETES_OWN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 """Kinds of operators: no schema of Kubernetes' own has them."""
+
+
+def test_probes_wait_longer_than_readiness_takes_to_answer() -> None:
+    probe = yaml.safe_load((CHART / "values.yaml").read_text())["probes"]["readiness"]
+    (of_health,) = [float(str(one.default)) for one in health.params if one.name == "timeout_seconds"]
+    (of_helm_test,) = re.findall(
+        r"^SECONDS = (\d+)$", (CHART / "tests" / "ready.py").read_text(), re.MULTILINE
+    )
+    for patience in (probe["timeoutSeconds"], of_health, int(of_helm_test)):
+        assert ANSWER_SECONDS < READY_SECONDS < patience
 
 
 @pytest.mark.parametrize("way", WAYS)

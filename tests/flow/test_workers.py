@@ -270,6 +270,18 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(upstream: Upstream) ->
             assert (await client.exchange(GET)).status == 200
 
 
+async def test_a_worker_that_hangs_is_named_at_readyz(upstream: Upstream) -> None:
+    async with serving(upstream, "--workers", "2", log=None) as (process, _, admin):
+        await all_listening(admin, 2)
+        hung = children(process.pid)[0]
+        os.kill(hung, signal.SIGSTOP)
+        async with Client(admin) as client:
+            answer = await client.exchange(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        os.kill(hung, signal.SIGCONT)
+    assert answer.status == 503
+    assert {"worker": "does not answer"} in answer.json()["workers"].values()
+
+
 @pytest.mark.parametrize("second", [False, True])
 async def test_the_end_comes_whatever_a_worker_does(upstream: Upstream, second: bool, tmp_path: Path) -> None:
     drain = {"GATEWAY_TIMEOUT_DRAIN_SECONDS": "0.5" if not second else "600"}
