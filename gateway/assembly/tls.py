@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from authcore.identity_headers import CLIENT_CERTIFICATE
+from authcore.moments import moment
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.redirect import Redirect
 from gateway.wire.tls_acceptor import TlsAcceptor
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
     from gateway.wire.listener import Listener
+
+EXPIRED_SECONDS: Final = 3600.0
+"""A certificate in use that has expired is logged this often."""
 
 log = structlog.get_logger()
 
@@ -50,6 +55,7 @@ class ListenerTls:
         self.admin = admin_tls(settings)
         self._acceptor: TlsAcceptor | None = None
         self._events = LimitedEvents()
+        self._expired = LimitedEvents(EXPIRED_SECONDS)
         self._publish(metrics)
 
     @property
@@ -76,11 +82,24 @@ class ListenerTls:
         return None if self.admin is None else self.admin.entry
 
     async def look(self, upstreams: Upstreams) -> None:
-        """Read the files again if they have changed, those of `upstreams` too; files that do not fit change nothing."""
+        """Read the files again if they have changed, those of `upstreams` too; files that do not fit change nothing.
+
+        A certificate in use that has expired is logged, from the first look on.
+        """
         await upstreams.look()
         for name, server in (("GATEWAY_LISTEN", self.server), ("GATEWAY_ADMIN_LISTEN", self.admin)):
             if server is not None:
                 await look_at(server, name, self._events)
+        now = time.time()
+        for file, ends in [one for expires in self._expiries() for one in expires.items()]:
+            if ends <= now:
+                self._expired.warning(
+                    "certificate_expired",
+                    key=file,
+                    file=file,
+                    expired_at=moment(ends).isoformat(),
+                    todo="renew it; a changed file is taken within seconds",
+                )
 
     def redirecting(self, listener: Listener, pipeline: Pipeline, metrics: Metrics) -> Listener:
         """Return the listener of the port that redirects: it shares the limits of `listener`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from cryptography import x509
 
 from tests.support.certificates import Authority, Pair
 from tests.support.peers import PATIENCE, Client, UnixClient, read_head
@@ -316,6 +318,27 @@ async def test_why_a_new_pair_is_not_taken_is_logged_with_the_file(
         await eventually(refused)
     problem = next(one["problem"] for one in events if one["event"] == "certificates_not_taken")
     assert problem.startswith(says.format(key=pair.key, certificate=pair.certificate))
+
+
+async def test_a_certificate_in_use_that_has_expired_is_logged_and_not_again_and_again(
+    start: Start, authority: Authority
+) -> None:
+    old = authority.issue("old.example", begins=timedelta(days=-9), ends=timedelta(days=-2))
+    ended = x509.load_pem_x509_certificate(old.certificate.read_bytes()).not_valid_after_utc
+    good, renewed = authority.issue("good.example"), authority.issue("old.example")
+    with structlog.testing.capture_logs() as events:
+        await start(tls=listener_of(old, good))
+
+        async def has(event: str) -> bool:
+            return any(one["event"] == event for one in events)
+
+        await eventually(lambda: has("certificate_expired"))
+        old.certificate.write_bytes(renewed.certificate.read_bytes())
+        old.key.write_bytes(renewed.key.read_bytes())
+        await eventually(lambda: has("certificates_taken"))
+    (event,) = [one for one in events if one["event"] == "certificate_expired"]
+    assert (event["log_level"], event["file"]) == ("warning", str(old.certificate))
+    assert event["expired_at"] == ended.isoformat()
 
 
 async def test_a_client_that_stays_is_closed_by_the_drain(start: Start, authority: Authority) -> None:
