@@ -173,13 +173,15 @@ class Invitations:
         optional = {"role": row.role_id and str(row.role_id), "email": row.email}
         return self._tokens.sign(claims | {name: one for name, one in optional.items() if one is not None})
 
-    async def open_ones(self, organization_id: UUID, now: float) -> Sequence[InvitationRow]:
-        """Return the organization's invitations that may still be used, newest first.
+    async def open_ones(
+        self, organization_id: UUID, now: float, most: int | None = None
+    ) -> Sequence[InvitationRow]:
+        """Return the organization's invitations that may still be used, newest first; `most` of them, None for all.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.open_invitations(organization_id, moment(now))
+        return await self._store.open_invitations(organization_id, moment(now), most)
 
     async def revoke(self, organization_id: UUID, invitation_id: UUID, now: float) -> None:
         """Take an invitation back.

@@ -35,8 +35,10 @@ class InvitationStore(SubjectReader, Protocol):
     async def has_invitations(self, inviter: UUID, number: int, at: datetime) -> bool:
         """Return whether a user has made `number` invitations whose time is not over, used or not."""
 
-    async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
-        """Return the organization's invitations that may still be used, newest first."""
+    async def open_invitations(
+        self, organization_id: UUID, at: datetime, most: int | None
+    ) -> Sequence[InvitationRow]:
+        """Return the organization's invitations that may still be used, newest first; `most` of them, None for all."""
 
     async def revoke_invitation(self, organization_id: UUID, invitation_id: UUID, at: datetime) -> bool:
         """Take one of the organization's open invitations back; False when there is no such one."""

@@ -52,7 +52,7 @@ RETURNING organization_id, role_id, invited_by, email IS NOT NULL AS is_to_email
 _OPEN: Final = """
 SELECT id, organization_id, role_id, email, invited_by, created_at, expires_at FROM gateway_invitations
 WHERE organization_id = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2
-ORDER BY created_at DESC, id LIMIT 1000
+ORDER BY created_at DESC, id LIMIT $3
 """
 
 _REVOKE: Final = """
@@ -164,9 +164,11 @@ class InvitationRows:
         """Return whether a user has made `number` invitations whose time is not over, used or not."""
         return bool(await self._pool.fetchval(_HAS_MADE, inviter, number, at))
 
-    async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
-        """Return the organization's invitations that may still be used, newest first."""
-        return [InvitationRow(**row) for row in await self._pool.fetch(_OPEN, organization_id, at)]
+    async def open_invitations(
+        self, organization_id: UUID, at: datetime, most: int | None
+    ) -> Sequence[InvitationRow]:
+        """Return the organization's invitations that may still be used, newest first; `most` of them, None for all."""
+        return [InvitationRow(**row) for row in await self._pool.fetch(_OPEN, organization_id, at, most)]
 
     async def revoke_invitation(self, organization_id: UUID, invitation_id: UUID, at: datetime) -> bool:
         """Take one of the organization's open invitations back; False when there is no such one."""

@@ -68,9 +68,12 @@ class InvitationsAnswer(Answer):
     invitations: list[InvitationAnswer]
 
 
+MOST_LISTED: Final = 1000
+
+
 async def list_open(services: Services, _request: web.Request, caller: Caller) -> web.Response:
     """Answer with the invitations that may still be used, newest first; a thousand at most."""
-    found = await services.invitations.open_ones(caller.organization_id, await services.now())
+    found = await services.invitations.open_ones(caller.organization_id, await services.now(), MOST_LISTED)
     invitations = [InvitationAnswer.model_validate(row) for row in found]
     return success(InvitationsAnswer(invitations=invitations))
 
@@ -111,6 +114,7 @@ ENDPOINTS: Final = (
         path="/api/auth/invitations",
         tag="Invitations",
         summary="List invitations that may still be used, newest first",
+        detail="A thousand at most. The command `invitations list` lists all of them.",
         access=permission("users:read"),
         handler=list_open,
         organization="any",

@@ -135,7 +135,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "role_grants": lambda store: store.role_grants(ONE, ONE),
     "add_invitation": lambda store: store.add_invitation(INVITATION, b"a"),
     "find_invitation": lambda store: store.find_invitation(b"a", "a"),
-    "open_invitations": lambda store: store.open_invitations(ONE, AT),
+    "open_invitations": lambda store: store.open_invitations(ONE, AT, None),
     "revoke_invitation": lambda store: store.revoke_invitation(ONE, ONE, AT),
     "purge_invitations": lambda store: store.purge_invitations(AT),
     "reserve_attempt": lambda store: store.reserve_attempt(ATTEMPT, AttemptLimits()),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
 from tests.support.commands import SECRET, Run, refused
+from tests.support.databases import execute, finish
 
 WITH_SECRET = {"GATEWAY_JWT_SECRET": SECRET}
 
@@ -68,3 +70,16 @@ def test_an_invitation_ends_by_the_databases_clock_and_not_by_this_machines(
     assert on("invitations", "create", *where, **WITH_SECRET).exit_code == 0
     monkeypatch.undo()
     assert len(on("invitations", "list", *where, **WITH_SECRET).stdout.splitlines()) == 1
+
+
+def test_the_list_has_all_of_them_and_not_the_thousand_that_an_answer_has(
+    on: Run, organization: str, migrated_url: str
+) -> None:
+    made = (
+        "INSERT INTO gateway_invitations (id, digest, organization_id, created_at, expires_at) SELECT "
+        "gen_random_uuid(), sha256(n::text::bytea), o.id, now(), now() + interval '1 day' "
+        "FROM organizations o, generate_series(1, 1003) n"
+    )
+    finish(execute(migrated_url, made))
+    result = on("invitations", "list", "--organization", organization, "--json", **WITH_SECRET)
+    assert len(json.loads(result.stdout)) == 1003
