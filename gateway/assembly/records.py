@@ -97,7 +97,10 @@ def build_sender(settings: Settings, metrics: Metrics) -> MetricsSender | None:
     if settings.metrics.endpoint is not None:
         from gateway.metrics.otlp import MetricsSender  # noqa: PLC0415 -- nothing of OpenTelemetry without an endpoint
 
-        sender = MetricsSender(metrics, settings.metrics.endpoint, settings.trace.service, running_version())
+        scheme = "https" if settings.tls.cert_file else "http"
+        sender = MetricsSender(
+            metrics, settings.metrics.endpoint, settings.trace.service, running_version(), scheme
+        )
     metrics.read_counters(
         "gateway_metrics_exports",
         "Readings of the metrics for a collector, by what became of them: sent, failed or dropped.",

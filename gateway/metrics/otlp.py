@@ -90,12 +90,14 @@ class MetricsSender:
         dropped: Number of readings that found another one waiting.
     """
 
-    def __init__(self, metrics: Metrics, endpoint: str, service: str, version: str) -> None:
-        """`endpoint` is a collector's base URL, or its URL for metrics."""
+    def __init__(
+        self, metrics: Metrics, endpoint: str, service: str, version: str, scheme: str = "http"
+    ) -> None:
+        """`endpoint` is a collector's base URL, or its URL for metrics; `scheme` that of the public listener."""
         self._metrics = metrics
         url = signal_url(endpoint, "metrics")
         self._exporter = OTLPMetricExporter(endpoint=url, timeout=SEND_SECONDS)
-        self._maker = MetricsMaker(service, version, time.time_ns())
+        self._maker = MetricsMaker(service, version, time.time_ns(), scheme)
         self._queue: queue.SimpleQueue[Reading | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="metrics", daemon=True)
         self.sent = self.failed = self.dropped = 0
@@ -156,8 +158,9 @@ class MetricsSender:
 class MetricsMaker:
     """Maker of OpenTelemetry's metrics from a reading."""
 
-    def __init__(self, service: str, version: str, started: int) -> None:
-        """`started` is when counting began, in POSIX nanoseconds."""
+    def __init__(self, service: str, version: str, started: int, scheme: str = "http") -> None:
+        """`started` is when counting began, in POSIX nanoseconds; `scheme` what the public listener speaks."""
+        self._scheme = scheme
         self._resource = Resource.create(
             {
                 "service.name": service,
@@ -178,7 +181,7 @@ class MetricsMaker:
     def _server(self, reading: Reading) -> Metric:
         """Return ``http.server.request.duration``, by the conventions for HTTP; ``gateway.kind`` is our own."""
         points = [
-            self._spread(_of_server(one), one.counts, DURATION_BUCKETS, one.seconds, reading.at)
+            self._spread(_of_server(one, self._scheme), one.counts, DURATION_BUCKETS, one.seconds, reading.at)
             for one in reading.requests
         ]
         meaning = "Duration of HTTP server requests."
@@ -235,12 +238,12 @@ class MetricsMaker:
         )
 
 
-def _of_server(one: Requests) -> Attributes:
+def _of_server(one: Requests, scheme: str) -> Attributes:
     attributes: dict[str, str | int] = {
         "http.request.method": one.method.decode() if one.method in METHODS else "_OTHER",
         "http.response.status_code": one.status,
         "http.route": one.route,
-        "url.scheme": "http",
+        "url.scheme": scheme,
         "gateway.kind": one.kind,
     }
     if one.status >= _SERVER_ERROR:

@@ -19,11 +19,14 @@ from tests.observe.collecting import Collector, attributes, listening
 from tests.observe.scraping import reads, samples, scraped, traffic, value
 from tests.support.admin import all_listening
 from tests.support.calls import GET, ask, ask_at, get
-from tests.support.peers import PATIENCE
+from tests.support.certificates import Authority
+from tests.support.peers import PATIENCE, Client
 from tests.support.processes import serving
+from tests.support.secured import listener_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.peers import Upstream
     from tests.support.worlds import Start, World
@@ -124,6 +127,22 @@ def _is_by_the_conventions(metric: Any, page: str) -> None:
             assert named["gateway.kind"] == "answer"
             assert ("error.type" in named) == (status >= 500)
     assert sum(one.count for one in points(metric)) == value(page, "gateway_requests_total")
+
+
+async def test_the_durations_of_a_listener_with_tls_are_those_of_https(
+    start: Start, collector: Collector, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    gateway = await start(
+        tls=listener_of(authority.issue("gateway.example")),
+        metrics={"endpoint": collector.url, "interval_seconds": LONGEST},
+    )
+    async with Client(gateway.address, authority.client()) as client:
+        assert (await client.exchange(GET)).status == 200
+    await gateway.stop()
+    (metrics,) = last(collector).values()
+    (point,) = points(metrics["http.server.request.duration"])
+    assert attributes(point)["url.scheme"] == "https"
 
 
 async def test_figures_are_sent_again_and_again_and_failures_are_counted(
