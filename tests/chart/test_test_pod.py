@@ -90,3 +90,20 @@ def test_the_policy_lets_the_pod_ask(tmp_path: Path) -> None:
     labels = the("Pod", documents)["metadata"]["labels"].items()
     for rule in the("NetworkPolicy", documents)["spec"]["ingress"]:
         assert any(one["podSelector"]["matchLabels"].items() <= labels for one in rule["from"])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"GATEWAY_TLS_CLIENT_AUTH": "required"},
+        {"GATEWAY_PROXY_PROTOCOL_FROM": ["10.0.0.0/8"]},
+        {"GATEWAY_PROXY_PROTOCOL_FROM": "10.0.0.0/8"},
+    ],
+    ids=str,
+)
+def test_a_service_that_would_not_answer_the_pod_is_not_asked(
+    setting: dict[str, object], tmp_path: Path
+) -> None:
+    values = over(LEAST, {"config": setting})
+    (container,) = the("Pod", rendered(values, tmp_path))["spec"]["containers"]
+    assert container["args"][1:] == ["http", "release-whatomate-gateway-admin.gateways.svc", "8081"]
