@@ -34,7 +34,7 @@ GRACE_SECONDS: Final = 10.0
 STARTING_SECONDS: Final = 120.0
 """Silence of a worker that has not answered yet."""
 _ASKING_SECONDS: Final = 5.0
-_KILLED: Final = 1
+_FAILED: Final = 1
 
 log = structlog.get_logger()
 
@@ -145,10 +145,9 @@ class Supervisor:
             log.error("worker_killed", worker=self.number, reason="it did not stop in time", seconds=seconds)
             _send(process, signal.SIGKILL)
             await ended
-            return _KILLED
-        code = ended.result()
-        # It was asked before it could listen.
-        return 0 if -code in (signal.SIGTERM, signal.SIGINT) else abs(code)
+            return _FAILED
+        # By such a signal: it was asked before it could listen.
+        return 0 if ended.result() in (0, -signal.SIGTERM, -signal.SIGINT) else _FAILED
 
 
 def _send(process: Process, number: signal.Signals) -> None:

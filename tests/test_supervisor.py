@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 
 from gateway.metrics import ParentMetrics
 from gateway.supervisor import Stopping, Supervisor
 from tests.support.peers import PATIENCE
 
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable, Callable
 
-def supervisor(start: Starter) -> Supervisor:
+
+def supervisor(start: Callable[[], Awaitable[Process]]) -> Supervisor:
     async def answers(_: float) -> bool:
         await asyncio.sleep(0)
         return True
@@ -76,6 +82,27 @@ def test_a_worker_that_ends_as_its_silence_is_over_is_replaced_and_ends_nobody_e
             return await one.keep(stopping)
 
     assert uvloop.run(keep()) == 0
+
+
+@pytest.mark.parametrize("ending", ["os._exit(3)", "os._exit(2)", "os.kill(os.getpid(), signal.SIGKILL)"])
+async def test_a_worker_that_fails_at_the_end_makes_the_whole_fail_with_1(ending: str) -> None:
+    script = f"import os, signal; signal.signal(signal.SIGTERM, lambda *_: {ending}); print(flush=True); signal.pause()"
+    stopping, heeds = Stopping(), asyncio.Event()
+
+    async def start() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        heeds.set()
+        return process
+
+    async with asyncio.timeout(PATIENCE):
+        keeping = asyncio.ensure_future(supervisor(start).keep(stopping))
+        await heeds.wait()
+        stopping.hear(signal.SIGTERM)
+        assert await keeping == 1
 
 
 async def test_nothing_is_started_once_the_end_has_begun() -> None:
