@@ -53,6 +53,7 @@ async def test_a_first_process_that_is_still_starting_ends_at_sigterm(tmp_path: 
         os.kill(first, signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
             await process.communicate()
+        assert process.returncode == 143, "as shells report SIGTERM, and docs/commands.md"
     except (ProcessLookupError, FileNotFoundError):
         _, words = await process.communicate()
         pytest.skip(f"no namespace for a process of its own: {words.decode().strip()}")
