@@ -26,7 +26,7 @@ from gateway.audit.target import Target
 from gateway.cli import main
 from tests.audit.weak import KNOWN, TWINS, sound, weak
 from tests.support.certificates import self_signed
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from gateway.audit.check import Check

@@ -20,7 +20,7 @@ from gateway.dev.folder import shared_folder
 from tests.backends.services import KEY_SET, python_command, serving
 from tests.support.commands import Run, refused, run
 from tests.support.peers import Upstream
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 from whatomate_identity import Identity, IdentityRejected, KeySet, Verifier
 from whatomate_identity.verifier import path_of

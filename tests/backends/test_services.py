@@ -12,7 +12,7 @@ from authcore.crypto.pem import generate_pem, parse_pem
 from tests.backends.services import KEY_SET, PACKAGES, go, node_command, python_command, run_in, serving
 from tests.support.calls import ask, bearer, get, request
 from tests.support.peers import Client
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 if TYPE_CHECKING:

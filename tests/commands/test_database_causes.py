@@ -22,6 +22,7 @@ from tests.support.admin import admin
 from tests.support.certificates import self_signed
 from tests.support.commands import SECRET
 from tests.support.databases import execute, finish
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -58,8 +59,7 @@ def address() -> Iterator[str]:
         server.make()
         rules = server.files / "pg_hba.conf"
         rules.write_text(RULES + rules.read_text())
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         server.start(listen_addresses="127.0.0.1", port=str(port))
         place = f"127.0.0.1:{port}"
         finish(execute(f"postgresql://gateway@{place}/postgres", *SETUP, "CREATE DATABASE whatomate"))
@@ -283,6 +283,7 @@ async def test_a_lock_that_somebody_holds_is_named(
             stopped = await ask("orgs", "create", "Acme", GATEWAY_DATABASE_URL=where)
             names(stopped, FailureKind.CANCELLED, "due to statement timeout")
             await execute(migrated_url, f"ALTER ROLE {role} SET lock_timeout = '20ms'")
+            await execute(migrated_url, f"ALTER ROLE {role} RESET statement_timeout")
             stopped = await ask("orgs", "create", "Acme", GATEWAY_DATABASE_URL=where)
             names(stopped, FailureKind.LOCKED, "due to lock timeout")
     finally:

@@ -17,7 +17,8 @@ from tests.support.admin import ask_admin
 from tests.support.calls import GET
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import STARTING, free_port
+from tests.support.ports import free_port
+from tests.support.processes import STARTING
 from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.support.admin import admin, readings
 from tests.support.calls import ask, get, post
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Message, Upstream, read_head
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     import ssl

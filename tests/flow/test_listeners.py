@@ -14,7 +14,8 @@ import pytest
 from gateway.addresses import CannotListen, UnixFile, bind
 from tests.support.calls import get
 from tests.support.peers import PATIENCE, Client, UnixClient
-from tests.support.processes import free_port, serving
+from tests.support.ports import free_port
+from tests.support.processes import serving
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,8 @@ from tests.support.admin import all_listening, ask_admin, readings
 from tests.support.calls import ask, get, is_refusal
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
-from tests.support.processes import free_port, serving
+from tests.support.ports import free_port
+from tests.support.processes import serving
 from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:

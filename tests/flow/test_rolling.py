@@ -10,13 +10,16 @@ import signal
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.admin import readiness_says
+from tests.observe.scraping import value
+from tests.support.admin import ask_admin, readiness_says
 from tests.support.peers import Client
-from tests.support.processes import LONG, free_port, haproxy, reachable, serving
+from tests.support.ports import free_port
+from tests.support.processes import LONG, eventually, haproxy, reachable, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +65,12 @@ class Load:
                 await asyncio.sleep(0.1)
 
 
+async def is_asked(admin: int) -> bool:
+    """Whether a gateway has answered requests of clients, by the port of its admin listener."""
+    _, page = await ask_admin(("127.0.0.1", admin), "/metrics")
+    return value(page, "gateway_requests_total", status="200") > 0
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one", "workers"])
 async def test_a_rolling_restart_under_load_loses_no_request(
     world: World, upstream: Upstream, tmp_path: Path, workers: tuple[str, ...]
@@ -96,7 +105,7 @@ async def test_a_rolling_restart_under_load_loses_no_request(
             processes[place].send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(processes[place].wait(), LONG) == 0
             processes[place] = await begin(place, stack)
-            await asyncio.sleep(1)  # HAProxy takes it up again before the other one goes
+            await eventually(partial(is_asked, admins[place]))  # HAProxy has taken it up again
             assert load.done > before, "there was no load"
         load.ending = True
         await asyncio.gather(*clients)

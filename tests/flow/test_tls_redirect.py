@@ -11,7 +11,8 @@ import pytest
 from tests.support.admin import all_listening
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import free_port, serving
+from tests.support.ports import free_port
+from tests.support.processes import serving
 from tests.support.secured import counted, listener_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pytest
 from config.certificates import read_certificate
 from tests.support.certificates import Authority, Pair
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

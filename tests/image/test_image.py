@@ -18,8 +18,8 @@ import pytest
 
 from tests.support.calls import bearer, get
 from tests.support.peers import Client
+from tests.support.ports import free_port
 from tests.support.postgres_port import over_tcp
-from tests.support.processes import free_port
 from tests.support.programs import lacking, program
 from tests.support.worlds import SECRET
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.calls import get
 from tests.support.peers import Client
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 if TYPE_CHECKING:
@@ -70,12 +70,6 @@ RECIPES = {
         ("haproxy-decisions.cfg", "haproxy-decisions.lua"), ("haproxy", "-db", "-f", "{main}")
     ),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

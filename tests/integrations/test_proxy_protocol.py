@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.calls import ask_at, get
-from tests.support.processes import free_port, reachable
+from tests.support.ports import free_port
+from tests.support.processes import reachable
 from tests.support.programs import program
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import jwt
 
 from tests.support.admin import ask_admin
 from tests.support.peers import Upstream, next_request
-from tests.support.processes import ROOT, STARTING, Process, free_port, spawn
+from tests.support.ports import free_port
+from tests.support.processes import ROOT, STARTING, Process, spawn
 from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
@@ -150,6 +152,7 @@ class Upstream:
         raw: All bytes received, by connection, in order.
         requests: The requests read by the echo.
         tls: Makes it speak TLS, when set.
+        port: Where it listens, again if it closes and comes back; a free one if it is 0.
         path: It listens on this Unix socket instead, when set.
     """
 
@@ -167,10 +170,10 @@ class Upstream:
         if self.path is not None:
             self._server = await asyncio.start_unix_server(self._accept, self.path, limit=1 << 24)
             return self
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(
             self._accept, self.host, self.port, limit=1 << 24, ssl=self.tls
         )
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(

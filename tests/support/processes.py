@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.subprocess
-import itertools
 import json
 import os
 import signal
 import socket
 import sys
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tests.support.calls import GET, ask_at, get
 from tests.support.peers import Client
+from tests.support.ports import free_port
 from tests.support.programs import program
 from tests.support.worlds import NOWHERE, SECRET
 
@@ -28,28 +28,6 @@ if TYPE_CHECKING:
 
 STARTING = 60
 """Seconds a process of its own may take to start, on a machine that is busy."""
-
-
-_LOWEST_PORT, _SLOTS, _PORTS_OF_A_SLOT = 10_000, 16, 1_400
-
-
-def _ports() -> Iterator[int]:
-    """Yield ports that no other process of pytest-xdist takes, and that the system gives to nobody who asks for any."""
-    slot = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SLOTS
-    for number in itertools.count(os.getpid()):  # another test run may be under way, and begins elsewhere
-        yield _LOWEST_PORT + slot * _PORTS_OF_A_SLOT + number % _PORTS_OF_A_SLOT
-
-
-_PORTS: Final = _ports()
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nothing listens on, another one each time."""
-    for port in _PORTS:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("the ports never end")
 
 
 def children(pid: int) -> list[int]:
@@ -198,7 +176,7 @@ async def reachable(address: tuple[str, int]) -> None:
 ROOT = Path(__file__).parents[2]
 
 
-PROCESS_SECONDS = 15
+PROCESS_SECONDS = 60
 """Seconds after which a test gives up on a process; what takes milliseconds is measured in bench/."""
 
 

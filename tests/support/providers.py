@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ import aiohttp
 
 from tests.support.openid import CLIENT, SECRET, SSO
 from tests.support.peers import PATIENCE
+from tests.support.ports import free_port
 from tests.support.programs import TOOLS, lacking, program
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ async def npm_provider(name: str) -> AsyncIterator[Foreign]:
 @asynccontextmanager
 async def pypi_provider() -> AsyncIterator[Foreign]:
     """Run oidc-provider-mock, which knows every client, and asks for a user's name in a form."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     user = json.dumps({"sub": "alice", "email": EMAIL, "email_verified": True, "name": "Agent Smith"})
     process = await asyncio.create_subprocess_exec(
         program("oidc-provider-mock"),

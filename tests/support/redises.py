@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 if TYPE_CHECKING:

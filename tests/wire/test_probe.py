@@ -17,7 +17,8 @@ from gateway.wire.probe import MOST_BODY_BYTES, Probed, ProbeTerms, probe
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Upstream, read_head
-from tests.support.processes import free_port, stand_still
+from tests.support.ports import free_port
+from tests.support.processes import stand_still
 from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
