@@ -9,7 +9,7 @@ attempt. Laws:
   a policy. Every other one needs room in the budget, an attempt that is left, and time.
 - The caller's access may end while the request waits: an attempt that begins more than ``YOUNG_SECONDS`` after the
   last decision is authorized again.
-- A passed deadline counts as silence of the endpoint only if the endpoint had the whole request for half of it.
+- A passed deadline counts as silence of the endpoint only if half of it was left when that had the whole request.
 - Errors of timers are thrown into the request where it waits, as a client's leaving is.
 - At its end every request is counted out, and its timers are cancelled, whatever its outcome.
 """
@@ -144,8 +144,10 @@ class Attempts:
             return
         late = "the answer did not begin within the route's deadline"
         whole = None if self._timer is None else self._timer.whole_since
-        is_endpoint_late = whole is not None and (
-            time.monotonic() - whole >= _LATE * self._delivery.deadline_seconds
+        is_endpoint_late = (
+            whole is not None
+            and self._deadline is not None  # a pause of this process since then is not the endpoint's
+            and self._deadline.left(whole) >= _LATE * self._delivery.deadline_seconds
         )
         inbound.connection.throw(EndpointLate(late) if is_endpoint_late else DeadlinePassed(late))
 
