@@ -89,17 +89,17 @@ def test_every_request_is_sent_and_counted() -> None:
 def test_a_stop_counts_for_every_request_that_was_due_meanwhile() -> None:
     def stop_once(line: socket.socket, number: int) -> None:
         if number == 10:
-            time.sleep(0.4)
+            time.sleep(1.6)
         line.sendall(OK)
 
     with proxy(stop_once) as port:
-        found = run(port, rate=200, seconds=1, connections=1, request=REQUEST)
+        found = run(port, rate=100, seconds=2, connections=1, request=REQUEST)
     assert found.requests == 200
-    # 80 of the 200 were due while nothing was answered. A generator that waits for answers would have seen one.
-    assert found.longest >= 0.4
-    assert found.late >= 0.3
-    assert found.own < found.late / 3, "whom the generator waits for is not its own doing"
-    assert found.p99 >= 0.3
+    # 160 of the 200 were due while nothing was answered. A generator that waits for answers would have seen one.
+    assert found.longest >= 1.6
+    assert found.late >= 1.2
+    assert found.own < found.late / 2, "whom the generator waits for is not its own doing"
+    assert found.p99 >= 1.2
 
 
 @needs_a_compiler

@@ -52,7 +52,7 @@ def routes(upstream: Upstream, **requires: str) -> str:
 
 async def test_a_token_that_ends(world: World, start: Start, upstream: Upstream) -> None:
     gateway = await start(world.url)
-    token = world.token(world.agent, now=time.time() - 3600 + 1.5)
+    token = world.token(world.agent, now=time.time() - 3600 + 4)
     async with Client(gateway.address) as client:
         same = Same(client, get("/api/contacts", bearer(token)), upstream)
         await same.passes()

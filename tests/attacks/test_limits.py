@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.admin import readings
 from tests.support.calls import get, is_refusal, request
-from tests.support.peers import Client
+from tests.support.peers import PATIENCE, Client
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -142,7 +144,7 @@ async def test_a_refused_body_is_not_read_on_for_ever(client: Client, upstream: 
             await client.writer.drain()
 
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(pour(), 8)
+        await asyncio.wait_for(pour(), PATIENCE)
     assert upstream.seen == b""
 
 
@@ -195,14 +197,19 @@ async def test_clients_that_leave_at_once_leave_no_connection_behind(
         for _ in range(turn % 12):
             await asyncio.sleep(0)
         client.close()
+    found: dict[str, float] = {}
+
+    async def nothing_is_left() -> bool:
+        found.update(await readings(gateway))
+        if found["gateway_requests_in_flight"] or found["gateway_connections"]:
+            return False
+        open_now, idle = (
+            found[f'gateway_upstream_connections{one}{{upstream="upstream"}}'] for one in ("", "_idle")
+        )
+        return open_now == idle == len(alive)
+
     await asyncio.sleep(0.3)
-    async with Client(gateway.admin_address) as admin:
-        metrics = (await admin.exchange(get("/metrics"))).body.decode()
-    told = {line.partition(" ")[0]: line.partition(" ")[2] for line in metrics.splitlines()}
-    assert told["gateway_requests_in_flight"] == told["gateway_connections"] == "0.0"
-    of = '{upstream="upstream"}'
-    open_now, idle = told[f"gateway_upstream_connections{of}"], told[f"gateway_upstream_connections_idle{of}"]
-    assert float(open_now) == float(idle) == len(alive)
+    await eventually(nothing_is_left)
 
 
 async def test_cookies_and_queries_are_bounded_by_the_head(client: Client, upstream: Upstream) -> None:

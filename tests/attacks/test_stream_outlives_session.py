@@ -363,7 +363,7 @@ async def test_a_slow_body_founds_nothing_after_its_caller_has_ended(world: Worl
 
 async def test_the_expiry_of_its_token_ends_a_stream(world: World, start: Start, far: Far) -> None:
     gate = await start(world.url)
-    token = world.token(world.agent, now=time.time() - 3600 + 2)  # two seconds are left
+    token = world.token(world.agent, now=time.time() - 3600 + 4)  # four seconds are left
     async with Client(gate.address) as client:
         message = await open_stream(client, bearer(token))
         await read_body(client.reader, message, until_close=True)

@@ -8,6 +8,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.circuit import FAILURES, Circuit, ended
+from tests.support.peers import PATIENCE
 
 
 class Database:
@@ -24,7 +25,7 @@ class Database:
 
 
 async def until(circuit: Circuit, *, is_open: bool) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while circuit.is_open is not is_open:
             await asyncio.sleep(0.005)
 
@@ -74,6 +75,9 @@ async def test_a_suspicion_is_looked_into_and_opens_it_only_when_it_is_right() -
     circuit = Circuit(database.probe)
     database.is_there = True
     circuit.suspect()
+    async with asyncio.timeout(PATIENCE):
+        while not database.probes:
+            await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     assert (circuit.is_open, database.probes) == (False, 1)
     database.is_there = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -263,8 +264,12 @@ async def test_a_store_whose_database_comes_back_works_again(migrated_url: str, 
     with pytest.raises(StoreUnavailable):
         await store.subject(ONE, ONE)
     await execute(postgres_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    await asyncio.sleep(0.05)
-    assert await store.subject(ONE, ONE) is None
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(StoreUnavailable):
+                assert await store.subject(ONE, ONE) is None
+                break
+            await asyncio.sleep(0.01)
     await store.close()
 
 

@@ -19,6 +19,7 @@ from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import AuthError
 from tests.support.databases import execute
 from tests.support.domain import NOW, PASSWORD, SECRET, World, open_store
+from tests.support.peers import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -161,13 +162,12 @@ async def scene(migrated_url: str) -> AsyncIterator[Scene]:
 
 async def settled(control: Any, name: str, task: asyncio.Task[Any]) -> bool:
     """Wait until what `name` does has ended, or waits for somebody; tell whether it has ended."""
-    for _ in range(3000):
-        if task.done():
-            return True
-        if await control.fetchval(WAITING, name):
-            return False
-        await asyncio.sleep(0.002)
-    raise AssertionError("it neither ended nor waits")
+    async with asyncio.timeout(PATIENCE):
+        while not task.done():
+            if await control.fetchval(WAITING, name):
+                return False
+            await asyncio.sleep(0.002)
+    return True
 
 
 async def outcome(work: Awaitable[Any]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.commands import SECRET
+from tests.support.processes import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def serve_on_a_taken_address(
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=STARTING,
             check=False,
         )
     assert result.returncode == 1
@@ -114,7 +115,7 @@ def test_serve_does_not_start_on_a_short_secret(environment: dict[str, str], tmp
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=STARTING,
         check=False,
     )
     assert result.returncode == 2

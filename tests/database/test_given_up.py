@@ -53,7 +53,7 @@ async def give_up(store: PostgresStore) -> None:
     outcomes = await asyncio.gather(*(store.logins("a@b.c") for _ in range(MOST)), return_exceptions=True)
     assert all(isinstance(one, StoreUnavailable) for one in outcomes)
     for _ in range(2 * MOST):
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, StoreUnavailable)):  # after a pause of this process both are due
             async with asyncio.timeout(0.1):
                 await store.logins("a@b.c")
 

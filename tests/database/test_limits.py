@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import structlog
 
@@ -96,10 +97,21 @@ async def test_every_connection_in_use_is_no_silence(migrated_url: str) -> None:
     options = {**OPTIONS, "acquire_timeout_seconds": 0.1}
     store = await PostgresStore.connect(migrated_url, pool_max=1, **options)
     pool = store._pool  # noqa: SLF001 - as above
-    slow = asyncio.ensure_future(pool.fetchval("SELECT pg_sleep(1)"))
-    await asyncio.sleep(0.3)
-    outcomes = await asyncio.gather(*(store.ping() for _ in range(5)), return_exceptions=True)
-    assert {classify(one.__cause__).kind for one in outcomes if one is not None} == {FailureKind.CONNECTIONS}
+    holder = await asyncpg.connect(migrated_url)
+    await holder.execute("SELECT pg_advisory_lock(1)")
+    slow = asyncio.ensure_future(pool.fetchval("SELECT pg_advisory_lock(1)"))
+
+    async def is_at_work() -> bool:
+        return bool(
+            await holder.fetchval("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        )
+
+    try:
+        await eventually(is_at_work)
+        outcomes = await asyncio.gather(*(store.ping() for _ in range(5)), return_exceptions=True)
+    finally:
+        await holder.close()
+    assert {one and classify(one.__cause__).kind for one in outcomes} == {FailureKind.CONNECTIONS}
     await slow
     await store.ping()
     assert value(store, "circuit_opened") == 0

@@ -122,6 +122,7 @@ async def test_requests_in_one_packet_are_not_parsed_all_at_once(client: Client,
 
     from gateway.wire.inbound import Inbound  # noqa: PLC0415
 
+    gc.collect()  # of what earlier tests have left
     assert sum(isinstance(one, Inbound) for one in gc.get_objects()) < 300
 
 
@@ -198,7 +199,9 @@ async def test_a_request_that_waited_in_vain_leaves_the_line(start: Start, upstr
         Client(gateway.address) as two,
     ):
         await busy.send(GET)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while not upstream.seen:
+                await asyncio.sleep(0.01)
         for _ in range(3):  # each time both places are free again
             assert [
                 answer.status for answer in await asyncio.gather(one.exchange(GET), two.exchange(GET))

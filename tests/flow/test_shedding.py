@@ -47,7 +47,7 @@ async def test_a_loop_that_lags_sheds_public_requests_and_never_health_or_known_
     gate = await start(world.url, shed={"lag_seconds": 0.001})
     agent = bearer(world.token(world.agent))
     assert (await ask(gate, GET)).status == 200
-    async with asyncio.timeout(4 * PROCESS_SECONDS), busy_loop():
+    async with asyncio.timeout(2 * PROCESS_SECONDS), busy_loop():
 
         async def sheds() -> bool:
             await ask(gate, GET)
@@ -74,7 +74,7 @@ async def test_a_loop_that_lags_sheds_public_requests_and_never_health_or_known_
 async def test_what_is_shed_takes_nothing_of_rate_limits(start: Start) -> None:
     gate = await start(shed={"lag_seconds": 0.001}, limits={"network": "100000/d", "public": True})
     left: list[str] = []
-    async with asyncio.timeout(4 * PROCESS_SECONDS), busy_loop():
+    async with asyncio.timeout(2 * PROCESS_SECONDS), busy_loop():
         while len(left) < 4:
             answer = await ask(gate, GET)
             if answer.status == 503:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.wire.chunk_lines import MOST
 from gateway.wire.ends import TURN_BYTES
-from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.peers import PATIENCE, Client, next_request, read_head
 from tests.support.sockets import ASK, SWITCH
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ async def test_an_answer_of_tiny_chunks_arrives_whole_and_its_connection_goes_on
     client: Client, upstream: Upstream, extension: bytes, number: int
 ) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await read_head(reader)
+        while await next_request(reader) is not None:
             writer.write(ANSWER + tiny(number, extension) + LAST)
             await writer.drain()
 

@@ -37,7 +37,13 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def towards(port: int, authority: Authority, **more: Any) -> dict[str, Any]:
-    return {"url": f"https://127.0.0.1:{port}", "tls_ca_file": str(authority.file), **more}
+    # Of many handshakes at once the last one may take long.
+    return {
+        "url": f"https://127.0.0.1:{port}",
+        "tls_ca_file": str(authority.file),
+        "connect_timeout_seconds": PATIENCE,
+        **more,
+    }
 
 
 def asked_size(peer: socket.socket) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.observe.scraping import reads
-from tests.support.peers import PATIENCE, Client, read_body, read_head
+from tests.support.peers import PATIENCE, Client, in_time, read_body, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,6 +51,13 @@ async def test_an_upstream_that_does_not_answer_is_504(start: Start, upstream: U
     gateway = await start(upstream={"head_timeout_seconds": 0.3})
     async with Client(gateway.address) as client:
         assert (await client.exchange(GET)).status == 504
+
+
+async def arrives(upstream: Upstream, number: int = 1) -> None:
+    """Wait until so many requests have come to the upstream."""
+    async with asyncio.timeout(PATIENCE):
+        while upstream.seen.count(GET[:6]) < number:
+            await asyncio.sleep(0.01)
 
 
 def trickling(first: bytes, again: bytes, last: bytes = b"", times: int = 1_000) -> Script:
@@ -233,18 +240,23 @@ async def test_bytes_behind_a_response_are_never_the_next_ones(client: Client, u
 
 
 async def test_bytes_on_an_idle_connection_are_never_an_answer(client: Client, upstream: Upstream) -> None:
+    dropped = asyncio.Semaphore(0)
+
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(OK)
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        await reader.read()
+        try:
+            await reader.read()
+        finally:
+            dropped.release()
 
     upstream.script = script
     for _ in range(2):
         assert (await client.exchange(GET)).body == b"ok"
-        await asyncio.sleep(0.15)
+        await in_time(dropped.acquire())
     assert len(upstream.raw) == 2
 
 
@@ -315,8 +327,8 @@ async def test_a_client_that_leaves_cancels_the_upstream_request_at_once(
     upstream.script = script
     async with Client(gateway.address) as client:
         await client.send(GET)
-        await asyncio.sleep(0.1)
-    await asyncio.wait_for(left.wait(), 5)
+        await arrives(upstream)
+    await in_time(left.wait())
 
 
 async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503(
@@ -331,14 +343,16 @@ async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503
             writer.write(OK)
 
     upstream.script = script
-    gateway = await start(upstream={"connections": 2, "pending": 1, "connect_timeout_seconds": 5})
+    gateway = await start(upstream={"connections": 2, "pending": 1, "connect_timeout_seconds": PATIENCE})
     clients = [Client(gateway.address) for _ in range(4)]
     for client in clients:
         await client.__aenter__()
     try:
-        for client in clients[:3]:
+        for client in clients[:2]:
             await client.send(GET)
-            await asyncio.sleep(0.05)
+        await arrives(upstream, 2)
+        await clients[2].send(GET)
+        await reads(gateway, "gateway_upstream_waiting", 1)
         refused = await clients[3].exchange(GET)
         assert (refused.status, refused.one("Retry-After")) == (503, "1")
         release.set()
@@ -359,7 +373,7 @@ async def test_a_request_that_waits_too_long_for_a_connection_is_503(
     )
     async with Client(gateway.address) as first, Client(gateway.address) as second:
         await first.send(GET)
-        await asyncio.sleep(0.05)
+        await arrives(upstream)
         assert (await second.exchange(GET)).status == 503
 
 

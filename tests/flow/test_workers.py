@@ -77,7 +77,7 @@ async def test_a_worker_that_dies_is_replaced(upstream: Upstream) -> None:
         await all_listening(admin, 2)
         first = children(process.pid)
         os.kill(first[0], signal.SIGKILL)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STARTING):
             while len(set(children(process.pid)) - set(first)) == 0:
                 await asyncio.sleep(0.1)
         await all_listening(admin, 2)

@@ -169,7 +169,7 @@ async def test_what_cannot_be_a_key_is_refused(
 
 
 async def test_a_key_ends_when_it_was_said_to(gate: Gateway, world: World) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    soon = datetime.now(UTC) + timedelta(seconds=4)
     made = await create(gate, world, expires_at=soon.isoformat())
     assert datetime.fromisoformat(made["expires_at"]) == soon.replace(microsecond=0)
     assert await key_works(gate, made["key"])
@@ -178,7 +178,7 @@ async def test_a_key_ends_when_it_was_said_to(gate: Gateway, world: World) -> No
         return not await key_works(gate, made["key"])
 
     await eventually(ended)
-    assert datetime.now(UTC) >= soon
+    assert datetime.now(UTC) > soon - timedelta(seconds=2), "two clocks are compared"
 
 
 async def test_each_method_needs_its_permission(gate: Gateway, world: World) -> None:

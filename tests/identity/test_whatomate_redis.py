@@ -580,7 +580,7 @@ async def road_to(server: Server, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 def resolved(names: NameServer) -> Dial:
-    client = DnsClient([names.address], timeout_seconds=0.2)
+    client = DnsClient([names.address], timeout_seconds=PATIENCE)
     return partial(connect, Resolver(client.look_up, ResolverLimits(), NameEvents()))
 
 

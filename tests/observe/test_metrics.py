@@ -151,7 +151,7 @@ async def test_an_event_stream_and_a_socket_are_no_slow_answers(gateway: Gateway
         return value(page, f"gateway_request_duration_seconds_{what}", kind=kind, **labels)
 
     assert (measured("answer", "count"), measured("stream", "count")) == (1, 2)
-    assert measured("stream", "sum") >= 1.2
+    assert measured("stream", "sum") > 1.1
     assert value(page, "gateway_request_head_seconds_count") == 3
     assert value(page, "gateway_requests_total") == 3
 

@@ -19,7 +19,7 @@ from tests.observe.scraping import checked, families, samples, value
 from tests.support.admin import all_listening, ask_admin
 from tests.support.calls import GET, ask_at, bearer, get, request
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import children, serving
+from tests.support.processes import STARTING, children, serving
 
 if TYPE_CHECKING:
     from tests.support.peers import Upstream
@@ -104,7 +104,7 @@ async def test_the_sums_are_what_was_sent_and_a_worker_that_is_killed_takes_noth
         pids = children(process.pid)
         before = counts(await scraped(admin))
         os.kill(pids[1], signal.SIGKILL)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STARTING):
             while len(set(children(process.pid)) - set(pids)) == 0:
                 during = counts(await scraped(admin))
                 assert all(during[name] >= number for name, number in before.items())

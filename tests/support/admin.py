@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.calls import get
-from tests.support.peers import PATIENCE, Client
+from tests.support.peers import Client
 from tests.support.processes import STARTING
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def ask_admin(admin: tuple[str, int], path: str) -> tuple[int, str]:
 
 async def all_listening(admin: tuple[str, int], number: int) -> None:
     """Wait until that many workers listen."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(STARTING):
         while (await ask_admin(admin, "/readyz"))[1].count('"listening":"ok"') < number:
             await asyncio.sleep(0.1)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.wire.drive import Abandoned, CallbackDrive, Signal, offload
+from tests.support.peers import PATIENCE
 
 
 class Ran:
@@ -156,7 +157,7 @@ async def test_offloaded_work_runs_on_the_loop_and_its_result_comes_back() -> No
     got: list[str] = []
 
     async def task() -> str:
-        async with asyncio.timeout(5):  # needs a real Task around it
+        async with asyncio.timeout(PATIENCE):  # needs a real Task around it
             await asyncio.sleep(0)
         return "done"
 
@@ -165,7 +166,7 @@ async def test_offloaded_work_runs_on_the_loop_and_its_result_comes_back() -> No
         ended.set()
 
     Ran(work())
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), PATIENCE)
     assert got == ["done"]
 
 
@@ -191,7 +192,7 @@ async def test_offloaded_failure_and_cancellation_come_back_as_errors() -> None:
         ended.set()
 
     Ran(work())
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), PATIENCE)
     assert seen == [KeyError, Abandoned]
 
 
@@ -212,5 +213,5 @@ async def test_throwing_in_cancels_the_offloaded_work() -> None:
     ran = Ran(work())
     await asyncio.sleep(0)
     ran.drive.throw(ValueError("gone"))
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), PATIENCE)
     assert ran.ends == [None]
