@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from tests.support.worlds import Start, World
 
-SECONDS: Final = 0.5
+SECONDS: Final = 1
+"""Time for a connection to a host: what answers must be in time on a busy machine."""
 
 
 class Mute:
@@ -98,17 +99,17 @@ async def test_a_host_that_answers_is_reached_past_any_that_are_silent(
             url = url_of(ports, database)
             address = address_of(url, connect_timeout_seconds=SECONDS)
             await (await address.open("a test")).connection.close()
-            store = await open_store(url, connect_timeout_seconds=SECONDS, acquire_timeout_seconds=SECONDS)
+            store = await open_store(url, connect_timeout_seconds=SECONDS)
             await store.ping()
             await store.close()
-            assert await pending(f"{url}&connect_timeout=1") == []
+            assert await pending(f"{url}&connect_timeout=2") == []
 
 
 @pytest.mark.parametrize("dropping", [False, True], ids=["accepts", "drops"])
 async def test_hosts_that_are_all_silent_are_an_error_that_says_so(dropping: bool) -> None:
     with Mute(dropping=dropping) as one, Mute(dropping=dropping) as other:
         url = url_of([one.port, other.port], "w")
-        with pytest.raises(HostsSilent, match=r"^none of the 2 hosts answered within 0\.5 s$"):
+        with pytest.raises(HostsSilent, match=r"^none of the 2 hosts answered within 1 s$"):
             await address_of(url, connect_timeout_seconds=SECONDS).open("a test")
         with pytest.raises(StoreUnavailable) as caught:
             await migrate(f"{url}&connect_timeout=1")
@@ -139,7 +140,7 @@ async def test_a_gateway_signs_in_while_the_first_host_is_silent_from_the_start(
         with Mute() as mute:
             gateway = await start(
                 url_of([mute.port, way.port], database),
-                database={"connect_timeout_seconds": 4 * SECONDS, "acquire_timeout_seconds": 0.2},
+                database={"connect_timeout_seconds": 4 * SECONDS, "acquire_timeout_seconds": 1},
             )
             assert await status_of_sign_in(gateway) == 200
 
@@ -244,4 +245,4 @@ async def test_each_address_of_a_name_is_tried_as_a_host_is(migrated_url: str, d
         assert way.connections == 3
         if not dropping:
             assert [one.taken for one in mutes] == [1, 1]
-        assert await pending(f"{url}?connect_timeout=1", dial=dial) == []
+        assert await pending(f"{url}?connect_timeout=2", dial=dial) == []

@@ -375,14 +375,14 @@ async def test_a_redis_counts_as_the_plain_store_does(tmp_path: Path) -> None:
 
 async def test_a_pause_of_the_gateway_is_no_silence_of_a_redis(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        store = RedisStore(server.url, timeout_seconds=0.5)
+        store = RedisStore(server.url, timeout_seconds=1.5)
         try:
             await store.ping()
             for turns in range(4):
                 asking = asyncio.ensure_future(store.ping())
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                stand_still(0.8)
+                stand_still(1.8)
                 await asking
         finally:
             await store.close()
@@ -412,7 +412,7 @@ async def test_a_sentinel_that_does_not_answer_leaves_time_for_the_next(
         if silent:
             other.listen()
         hosts = f"127.0.0.1:{other.getsockname()[1]},127.0.0.1:{port}"
-        store = RedisStore(f"redis+sentinel://{hosts}/limits", timeout_seconds=0.9)
+        store = RedisStore(f"redis+sentinel://{hosts}/limits", timeout_seconds=3)
         try:
             await store.ping()
         finally:

@@ -125,10 +125,10 @@ async def test_an_endpoint_that_hangs_fails_when_the_time_is_up(upstream: Upstre
 
 async def test_a_pause_of_the_gateway_is_no_failure_of_the_endpoint(upstream: Upstream) -> None:
     upstream.script = answering(whole(200), then="wait")
-    probing = asyncio.ensure_future(probed(upstream, replace(TERMS, seconds=1)))
+    probing = asyncio.ensure_future(probed(upstream, replace(TERMS, seconds=1.5)))
     while not upstream.connections:
         await asyncio.sleep(0)
-    stand_still(1.3)
+    stand_still(1.8)
     assert await probing == Probed("ok")
 
 
