@@ -7,7 +7,8 @@ sweep before it came late, a quarter second at most.
 Laws:
 
 - A connection sets ``deadline`` (loop time, or None) as often as it likes. When the deadline has passed, the sweeper
-  sets it to None and then calls ``expire``.
+  sets it to None and then calls ``expire``. One that an expiry of the same sweep has set anew has not passed, and what
+  is not watched any more has none.
 - Time in which the event loop stood still for more than a sweep counts against nobody: all deadlines are that much
   later. What the other sides sent meanwhile has not been read yet (see :mod:`authcore.pause_aware`).
 """
@@ -77,8 +78,10 @@ class Deadlines:
         if late > SWEEP_SECONDS:
             self._postpone(late)
         for timed in [one for one in self.watched if one.deadline is not None and one.deadline <= now]:
-            timed.deadline = None
-            timed.expire()
+            # An expiry before this one may have ended it, or given it a new deadline: exchanges go on in that call.
+            if timed in self.watched and timed.deadline is not None and timed.deadline <= now:
+                timed.deadline = None
+                timed.expire()
 
     def _postpone(self, seconds: float) -> None:
         for timed in self.watched:
