@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -75,5 +76,7 @@ async def judged_again(
         is_let_in = True
     finally:
         if not is_let_in:
-            pool.release(connection)
+            # In a later turn of the loop: the next request in the queue gets it, and may be refused at once as well. A
+            # row of these would nest.
+            asyncio.get_running_loop().call_soon(pool.release, connection)
     return start

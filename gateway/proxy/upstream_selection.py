@@ -168,6 +168,7 @@ class UpstreamSelection:
                 return connection
             # The pool connected to another endpoint than the chosen one, and that one has no place left.
             place.pool.release(connection)
+            connection.retired = True
             if endpoint is None:
                 breaker.refuse(ENDPOINTS)
                 raise BreakerOpen("the endpoint has reached the breaker's bound")

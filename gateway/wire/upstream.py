@@ -5,8 +5,8 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
 - Unsolicited bytes are not parsed: a byte on an idle connection, before the request has left, or after the end of a
   response, closes the connection.
-- ``reusable`` is true only if both messages ended where their framing requires and both sides want to go on
-  (RFC 9112 section 9.3).
+- ``reusable`` is true only if nothing was sent, or if both messages ended where their framing requires and both sides
+  want to go on (RFC 9112 section 9.3).
 - Every failure reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
 - The deadline runs while the upstream must act: it owes the response, does not read the body, or has not answered
   Expect (RFC 9110 section 10.1.1).
@@ -233,9 +233,10 @@ class UpstreamConnection:
 
     @property
     def reusable(self) -> bool:
-        """True if another exchange may use this connection."""
-        usable = self._state == DONE and self._reader.reusable and not self.retired
-        return usable and not self._full and self.is_open  # bytes in the write buffer have not been sent
+        """True if another exchange may use this connection: the last one has ended, or never began."""
+        usable = self._state == IDLE or (self._state == DONE and self._reader.reusable)
+        # Bytes in the write buffer have not been sent.
+        return usable and not (self.retired or self._full) and self.is_open
 
     @property
     def is_open(self) -> bool:
@@ -268,7 +269,10 @@ class UpstreamConnection:
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
         self._state = UPSTREAM.after(self._state, REST)
+        is_unsent = self._state == IDLE and self.served > 0
         self.idle_since = self._deadlines.now
+        if is_unsent:  # the upstream has waited since its last answer, so the deadline stays
+            return
         self._source = None
         self._reader.sink = None
         final = self._reader.final

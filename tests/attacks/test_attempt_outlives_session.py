@@ -102,14 +102,16 @@ async def test_a_caller_who_signs_out_while_all_connections_are_busy_is_refused(
     async with asyncio.timeout(PATIENCE):
         while not seen:
             await asyncio.sleep(0.01)
-    late = asyncio.create_task(ask(gate, get("/api/contacts", line)))
-    await reads(gate, "gateway_upstream_waiting", 1)
+    late = [asyncio.create_task(ask(gate, get("/api/contacts", line))) for _ in range(5)]
+    await reads(gate, "gateway_upstream_waiting", len(late))
     await sign_out(gate, line)
     freed.set()
     assert (await asyncio.wait_for(first, PATIENCE)).status == 200
-    is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
-    assert (await ask(gate, get("/next"))).status == 200  # the connection was given back
+    for answer in await asyncio.wait_for(asyncio.gather(*late), PATIENCE):
+        is_refusal(answer, 401)
+    assert (await ask(gate, get("/next"))).status == 200
     assert seen == [b"GET /first HTTP/1.1", b"GET /next HTTP/1.1"]
+    assert len(upstream.raw) == 1  # each gave the connection back, and none had another one opened
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
