@@ -62,17 +62,18 @@ def read_certificate(path: Path) -> Certificate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd serial numbers and the like are for the peer to judge
             found = x509.load_pem_x509_certificate(_read(path))
-            names = _names(found)
+            return Certificate(
+                _names(found),
+                found.not_valid_before_utc.timestamp(),
+                found.not_valid_after_utc.timestamp(),
+                found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            )
     except x509.UnsupportedGeneralNameType as error:
         raise FileUnusable(f"{path} has a certificate with alternative names that cannot be read") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except x509.DuplicateExtension as error:
+        raise FileUnusable(f"{path} has a certificate that has an extension twice") from error
+    except _UNREADABLE as error:
         raise FileUnusable(f"{path} has no certificate in PEM") from error
-    return Certificate(
-        names,
-        found.not_valid_before_utc.timestamp(),
-        found.not_valid_after_utc.timestamp(),
-        found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-    )
 
 
 def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
@@ -80,16 +81,16 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
 
     What is not printable ASCII is percent-encoded, and in names the comma and the space too: a list of them can be
     split at commas. A part that cannot be read is empty: OpenSSL accepts certificates that cannot be read here, with a
-    T61String that is not UTF-8 or alternative names of rare kinds.
+    T61String that is not UTF-8, alternative names of rare kinds, or an extension that occurs twice.
     """
     subject = ""
     found: Iterable[x509.GeneralName] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        certificate = x509.load_der_x509_certificate(der)
         with suppress(*_UNREADABLE):
-            subject = quote(certificate.subject.rfc4514_string(), safe=_PRINTABLE + ", ")
-        with suppress(*_UNREADABLE):
+            certificate = x509.load_der_x509_certificate(der)
+            with suppress(*_UNREADABLE):
+                subject = quote(certificate.subject.rfc4514_string(), safe=_PRINTABLE + ", ")
             found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     names = [
         f"{label}:{quote(str(name.value), safe=_PRINTABLE)}"
@@ -100,7 +101,11 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
     return subject, tuple(names)
 
 
-_UNREADABLE: Final = (ValueError, x509.ExtensionNotFound, x509.UnsupportedGeneralNameType)
+_UNREADABLE: Final = (
+    *(ValueError, UnsupportedAlgorithm, x509.InvalidVersion),
+    *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What the library raises of a certificate, or of a part of one, that OpenSSL accepts."""
 _PRINTABLE: Final = "!\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
 _KINDS: Final = (
     ("DNS", x509.DNSName),
@@ -120,7 +125,7 @@ def check_authorities(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             x509.load_pem_x509_certificates(_read(path))
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise FileUnusable(f"{path} has no certificates in PEM, or one that cannot be read") from error
 
 

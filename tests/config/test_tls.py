@@ -211,6 +211,10 @@ def test_the_admin_listener_and_the_redirect_have_what_they_need(authority: Auth
 
 
 def test_a_file_whose_names_cannot_be_read_is_refused_by_its_path(tmp_path: Path) -> None:
-    pair = Authority(tmp_path).issue_odd(names=bytes.fromhex("3009a507a1050c03616263"))
+    authority = Authority(tmp_path)
+    twice = authority.issue_twice("a.example")
+    with pytest.raises(FileUnusable, match=rf"^{twice.certificate} has .* an extension twice$"):
+        read_certificate(twice.certificate)
+    pair = authority.issue_odd(names=bytes.fromhex("3009a507a1050c03616263"))
     with pytest.raises(FileUnusable, match=rf"^{pair.certificate} has .* names that cannot be read$"):
         read_certificate(pair.certificate)

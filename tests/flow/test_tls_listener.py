@@ -155,6 +155,7 @@ async def test_the_owner_of_a_certificate_that_can_be_read_in_part_is_let_in(
     for odd, subject in (
         (authority.issue_odd(subject="Björk".encode("latin-1")), None),
         (authority.issue_odd(subject=b"Bjork", names=ODD_NAMES), "CN=Bjork"),
+        (authority.issue_twice("ann.example"), "CN=ann.example"),
     ):
         async with Client(gateway.address, authority.client(odd)) as client:
             assert (await client.exchange(GET)).status == 200

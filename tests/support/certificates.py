@@ -93,11 +93,34 @@ class Authority:
         ).sign(self._key, hashes.SHA256())
         utf8, t61 = bytes([0x0C, len(subject)]), bytes([0x14, len(subject)])
         content = made.tbs_certificate_bytes.replace(utf8 + b"x" * len(subject), t61 + subject)
+        pair.certificate.write_text(self._signed(content))
+        return pair
+
+    def issue_twice(self, *names: str) -> Pair:
+        """Issue a certificate for names that has an extension of nobody's twice, which OpenSSL does not mind."""
+        pair = self.issue(*names)
+        found = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+        public = found.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        builder = self._builder(found.subject, public, timedelta(days=-1), timedelta(days=30)).add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+        )
+        for kind in ("1.3.6.1.4.1.9999.1", "1.3.6.1.4.1.9999.2"):
+            builder = builder.add_extension(
+                x509.UnrecognizedExtension(x509.ObjectIdentifier(kind), b"\x05\x00"), critical=False
+            )
+        made = builder.sign(self._key, hashes.SHA256())
+        pair.certificate.write_text(
+            self._signed(made.tbs_certificate_bytes.replace(b"\xce\x0f\x02", b"\xce\x0f\x01"))
+        )
+        return pair
+
+    def _signed(self, content: bytes) -> str:
+        """Sign the content of a certificate, and return it in PEM."""
         signature = self._key.sign(content, ec.ECDSA(hashes.SHA256()))
         rest = ECDSA_WITH_SHA256 + bytes([0x03, len(signature) + 1, 0]) + signature
         der = b"\x30\x82" + (len(content) + len(rest)).to_bytes(2, "big") + content + rest
-        pair.certificate.write_text(ssl.DER_cert_to_PEM_cert(der))
-        return pair
+        return ssl.DER_cert_to_PEM_cert(der)
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, begins: timedelta, ends: timedelta
