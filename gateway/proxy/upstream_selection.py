@@ -111,7 +111,8 @@ class UpstreamSelection:
         delivery, failover = self._delivery, self._delivery.failover
         if len(delivery.upstreams) == 1:
             return await self._lent(delivery.upstreams[0], fresh=fresh)
-        first: Exception | None = None
+        # Emptied when it is raised: a frame that refers to its own error is a cycle, and holds all of the request.
+        refusals: list[Exception] = []
         order = failover.order(time.monotonic())
         for number in sorted(order, key=lambda number: not is_usable(delivery.upstreams[number])):
             place, began = delivery.upstreams[number], time.monotonic()
@@ -119,7 +120,7 @@ class UpstreamSelection:
             try:
                 connection = await self._lent(place, fresh=fresh)
             except _HANDED_ON as error:
-                first = first or error
+                refusals = refusals or [error.with_traceback(None)]
                 if failover.failed(number, began, time.monotonic()):
                     log.warning("upstream_away", upstream=place.name, error=str(error))
             except BaseException:
@@ -130,7 +131,7 @@ class UpstreamSelection:
                     log.info("upstream_back", upstream=place.name)
                 self.place = place
                 return connection
-        raise first or UpstreamUnreachable("there is no upstream")
+        raise refusals.pop() if refusals else UpstreamUnreachable("there is no upstream")
 
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
         """Return a connection of one upstream's pool; the time until the request's first one is measured.
@@ -167,8 +168,8 @@ class UpstreamSelection:
                 self._measure(place)
                 return connection
             # The pool connected to another endpoint than the chosen one, and that one has no place left.
-            place.pool.release(connection)
             connection.retired = True
+            place.pool.release(connection)
             if endpoint is None:
                 breaker.refuse(ENDPOINTS)
                 raise BreakerOpen("the endpoint has reached the breaker's bound")

@@ -15,6 +15,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.wire.dns_client import LookupFailed
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.resolver import literal
 
@@ -116,27 +117,35 @@ class AddressBook:
         resolver = self._resolver
         if resolver is None:
             raise ConnectionRefusedError("names are not looked up")
-        lookups: dict[asyncio.Future[tuple[str, ...]], _AddressEntry] = {
-            asyncio.ensure_future(resolver.resolve(entry.authority.host)): entry
+        waiting = {
+            asyncio.ensure_future(self._look_up(resolver, entry))
             for entry in self._entries
             if entry.authority.weight
         }
-        waiting = set(lookups)
-        refusal: BaseException | None = None
+        refusals: list[LookupFailed] = []
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                refusals = {lookup: lookup.exception() for lookup in done}
-                for lookup, refusal in refusals.items():
-                    if refusal is None:
-                        entry = lookups[lookup]
-                        if not entry.known and entry in self._entries:
-                            self._moved(entry, lookup.result())
-                        return
+                refusals = [refusal for lookup in done if (refusal := lookup.result()) is not None]
+                if len(refusals) < len(done):
+                    return
         finally:
             for lookup in waiting:
                 lookup.cancel()
-        raise refusal or ConnectionRefusedError("no endpoint")
+        if not refusals:
+            raise ConnectionRefusedError("no endpoint")
+        # A new one: this frame refers to those, and the traceback of what is raised refers to the frame.
+        raise type(refusals[-1])(refusals[-1].words)
+
+    async def _look_up(self, resolver: Resolver, entry: _AddressEntry) -> LookupFailed | None:
+        """Look a name up, and take its addresses; return why there are none."""
+        try:
+            addresses = await resolver.resolve(entry.authority.host)
+        except LookupFailed as refusal:
+            return refusal.with_traceback(None)
+        if not entry.known and entry in self._entries:
+            self._moved(entry, addresses)
+        return None
 
     def _moved(self, entry: _AddressEntry, addresses: tuple[str, ...]) -> None:
         """Take the present addresses of a name for those that it had."""

@@ -297,3 +297,4 @@ class _Lookup:
         for fd in self._writing:
             self._loop.remove_writer(fd)
         self._channel.close()
+        del self._channel  # it refers to its callback, and so to this lookup: a cycle

@@ -41,6 +41,7 @@ from gateway.wire.downstream_states import (
     SWITCHED,
 )
 from gateway.wire.drive import Drive, report
+from gateway.wire.faults import alone
 from gateway.wire.framing import BAD_REQUEST
 from gateway.wire.inbound import CLOSED, STALLED, ClientGone, ClientStalled, Inbound
 from gateway.wire.messages import ProtocolError
@@ -172,7 +173,7 @@ class DownstreamConnection:
         try:
             self._reader.read(data)
         except ProtocolError as fault:
-            self._break(fault)
+            self._break(alone(fault))
         self._pump()
         if self._state == IDLE:
             if self._reader.in_head:  # neither more of a head nor empty lines gain time

@@ -81,12 +81,13 @@ class EndpointDialler(AddressBook):
         while not self.serving():  # what was found may be of a name that is not the upstream's any more
             await self.found()
         waiting = self._in_turn(to)
-        refusal: OSError = ConnectionRefusedError("no endpoint")
+        # Emptied when it is raised: a frame that refers to its own error is a cycle.
+        refusals: list[OSError] = []
         while waiting:
             try:
                 connected, endpoint = await self._raced(waiting)
             except OSError:
-                if isinstance(refusal, ssl.SSLError):
+                if refusals and isinstance(refusals[0], ssl.SSLError):
                     break
                 raise
             endpoint.dialling += 1
@@ -95,7 +96,7 @@ class EndpointDialler(AddressBook):
                 async with PauseAwareTimeout(seconds and seconds / len(waiting)):
                     transport, connection = await self._secured(connected, endpoint.authority, protocol)
             except OSError as error:
-                refusal = error
+                refusals = [error.with_traceback(None)]
                 self._failed(endpoint, error)
                 waiting.remove(endpoint)
             else:
@@ -107,7 +108,7 @@ class EndpointDialler(AddressBook):
                 return transport, connection
             finally:
                 endpoint.dialling -= 1
-        raise refusal
+        raise refusals.pop() if refusals else ConnectionRefusedError("no endpoint")
 
     @staticmethod
     async def _secured(

@@ -16,6 +16,12 @@ def caused(error: _Error, cause: BaseException) -> _Error:
     return error
 
 
+def alone(error: _Error) -> _Error:
+    """Return `error` without its traceback and its cause, for whoever stores it: their frames refer to its holder."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class UpstreamFault(Exception):
     """Base class of upstream faults."""
 

@@ -25,6 +25,7 @@ from gateway.wire.faults import (
     UpstreamLost,
     UpstreamMalformed,
     UpstreamTimedOut,
+    alone,
     caused,
 )
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
@@ -268,11 +269,11 @@ class UpstreamConnection:
         """Become idle, ready for the next ``send``: for `idle_seconds`, or for less if the upstream closes earlier."""
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
-        self._state = UPSTREAM.after(self._state, REST)
         is_unsent = self._state == IDLE and self.served > 0
-        self.idle_since = self._deadlines.now
+        self._state = UPSTREAM.after(self._state, REST)
         if is_unsent:  # the upstream has waited since its last answer, so the deadline stays
             return
+        self.idle_since = self._deadlines.now
         self._source = None
         self._reader.sink = None
         final = self._reader.final
@@ -361,8 +362,7 @@ class UpstreamConnection:
             reader.feed(data)
         except ProtocolError as error:
             fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            # Its traceback refers to this frame, and so to the connection, which refers to the fault: a cycle.
-            self._responses.fail(caused(fault, error.with_traceback(None)))
+            self._responses.fail(caused(fault, alone(error)))
             reader.excess = True
             self.abort()
         else:

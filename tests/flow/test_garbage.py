@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.calls import ask, bearer, get, post
-from tests.support.peers import Client
+from tests.support.peers import PATIENCE, Client
 from tests.support.sockets import CLOSE, Far, auth, frame, knock, opened
 from tests.support.worlds import PASSWORD
 
@@ -103,10 +103,18 @@ async def limited(gateway: Gateway, world: World, _upstream: Upstream, number: i
 
 
 async def unreached(gateway: Gateway, world: World, _upstream: Upstream, number: int) -> None:
-    """Requests for upstreams that are away: one that is waited for, and one that is not."""
+    """Requests for upstreams that are away: waited for, not waited for, without an address, with a stand-in."""
     line = bearer(world.token(world.agent))
-    for path in ("away", "awaited"):
-        assert (await ask(gateway, get(f"/{path}/{number}", line))).status == 502
+    for path, status in (("away", 502), ("awaited", 502), ("nowhere", 502), ("stood-in", 200)):
+        assert (await ask(gateway, get(f"/{path}/{number}", line))).status == status
+
+
+ANSWERS = (
+    b"none\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",
+    b"HTTP/1.1 100 Continue\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+)
 
 
 async def malformed(gateway: Gateway, world: World, upstream: Upstream, number: int) -> None:
@@ -114,7 +122,7 @@ async def malformed(gateway: Gateway, world: World, upstream: Upstream, number: 
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx" if number % 2 else b"none\r\n")
+        writer.write(ANSWERS[number % len(ANSWERS)])
         writer.close()
 
     upstream.script = script
@@ -124,6 +132,18 @@ async def malformed(gateway: Gateway, world: World, upstream: Upstream, number: 
             await client.reader.readuntil(b"\r\n\r\n")
     finally:
         upstream.script = None
+
+
+async def broken(gateway: Gateway, world: World, upstream: Upstream, number: int) -> None:
+    """Uploads that break HTTP while they are being served."""
+    lines = (bearer(world.token(world.agent)), "Transfer-Encoding: chunked")
+    async with Client(gateway.address) as client:
+        await client.send(get(f"/api/{number}", *lines).replace(b"GET", b"POST") + b"1\r\nx\r\n")
+        async with asyncio.timeout(PATIENCE):
+            while not upstream.seen.endswith(b"1\r\nx\r\n"):
+                await asyncio.sleep(0.01)
+        await client.send(b"none\r\n")
+        assert (await client.response()).status == 400
 
 
 async def leavers(gateway: Gateway, world: World, _upstream: Upstream, _number: int) -> None:
@@ -166,6 +186,9 @@ ROUTES = """
 upstreams:
   away: {url: "http://127.0.0.1:1"}
   awaited: {url: "http://127.0.0.1:1", wait_seconds: 0.1}
+  nowhere: {url: "http://nowhere.invalid"}
+  there: {url: "http://127.0.0.1:PORT"}
+  stood-in: {url: "http://127.0.0.1:1", failover: [there]}
 limits:
   by-network: {key: network, rate: 1/h}
   by-user: {key: user, rate: 1/h}
@@ -174,6 +197,8 @@ routes:
   - {name: by-user, match: {path: /by-user/*}, auth: required, limits: [by-user]}
   - {name: away, match: {path: /away/*}, auth: required, upstream: away}
   - {name: awaited, match: {path: /awaited/*}, auth: required, upstream: awaited}
+  - {name: nowhere, match: {path: /nowhere/*}, auth: required, upstream: nowhere}
+  - {name: stood-in, match: {path: /stood-in/*}, auth: required, upstream: stood-in}
   - {name: socket, match: {path: /ws}, auth: required, tickets: true, socket_auth: message}
   - {name: rest, match: {path: /*}, auth: required}
 """
@@ -183,7 +208,7 @@ routes:
     "traffic",
     [
         *(known, bodies, refused, hosted, sockets, leavers),
-        *(first_messages, limited, unreached, malformed),
+        *(first_messages, limited, unreached, malformed, broken),
     ],
 )
 async def test_what_has_ended_leaves_nothing_to_the_collector(
@@ -195,8 +220,8 @@ async def test_what_has_ended_leaves_nothing_to_the_collector(
     tmp_path: Path,
 ) -> None:
     routes = tmp_path / "routes.yaml"
-    routes.write_text(ROUTES)
-    gateway = await start(world.url, routes=routes)
+    routes.write_text(ROUTES.replace("PORT", str(upstream.port)))
+    gateway = await start(world.url, routes=routes, resolver={"servers": ("127.0.0.1:1",)})
     await traffic(gateway, world, upstream, 0)
     await asyncio.sleep(0.1)
     gc.collect()
