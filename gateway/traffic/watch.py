@@ -104,6 +104,7 @@ class Watch:
         self._begun = False
         if self.prober is not None:
             self.prober.close()
+            self.prober = None  # an exchange that is still under way may find further addresses
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._due = None

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.traffic.balance import LeastRequests, RoundRobin
+from gateway.traffic.health import HealthPolicy
 from gateway.traffic.outcomes import ANSWERED, RESET, TIMED_OUT
 from gateway.traffic.outliers import EjectionPolicy
 from gateway.traffic.watch import Watch, WatchPolicy
@@ -185,6 +186,16 @@ async def test_the_share_of_one_that_is_back_grows_to_what_it_should_be(
     assert shares == sorted(shares)
     assert shares[0] < 0.06
     assert 0.3 < shares[-1] < 0.37
+
+
+async def test_a_watch_that_is_closed_checks_no_endpoint_that_its_name_finds_later() -> None:
+    """A request that waited for a name when its upstream was removed finds the addresses all the same."""
+    stage = Stage(1, policy=WatchPolicy(health=HealthPolicy("/")))
+    stage.watch.begin()
+    stage.watch.close()
+    stage.watch.take(Stage(1, 1).endpoints)
+    checks = [task for task in asyncio.all_tasks() if task.get_name().startswith("check ")]
+    assert not [task for task in checks if not task.cancelling()]
 
 
 async def test_an_endpoint_in_its_slow_start_is_picked_where_there_is_no_other() -> None:
