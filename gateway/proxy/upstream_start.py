@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _NONE: Final[frozenset[bytes]] = frozenset()
 _WITHHELD: Final = frozenset({ORGANIZATION})
+_ANSWERED_HERE: Final = frozenset({b"expect"})
+"""Field that the gateway itself meets before its own application: that gets a body which has come whole."""
 _COOKIE: Final = AuthMethod.COOKIE  # compiled code finds a member of an enumeration through its metaclass
 
 
@@ -88,6 +90,8 @@ class UpstreamStart:
     ) -> bytes:
         """Return the field lines to forward for this principal's requests with these lines, but for `without`."""
         authority = route.upstream.authority
+        if route.internal:
+            without |= _ANSWERED_HERE
         if route.cookies:
             passing = parsed.passing(context.head, authority, strip=False, ours=True, without=without)
             passing += own_page_line(context.head, parsed, route)

@@ -174,6 +174,14 @@ async def test_a_length_over_64_kib_is_refused_before_the_body_comes(client: Cli
     assert answer.one("Connection") == "close"
 
 
+async def test_a_client_that_waits_for_100_gets_one_of_it(client: Client) -> None:
+    body = padded(1000)
+    await client.send(request("POST", REFRESH, JSON, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+    assert (await client.response(interim=True)).status == 100
+    await client.send(body)
+    is_refusal(await client.response(interim=True), 401, "Invalid refresh token")
+
+
 @pytest.mark.parametrize("size", [1, 100, 60_000, 70_000])
 async def test_chunks_over_64_kib_are_413(client: Client, upstream: Upstream, size: int) -> None:
     body = padded(65_537)
