@@ -200,14 +200,14 @@ class LastUsed:
         """Write what was noted, in one statement, and return of how many keys.
 
         Raises:
-            StoreUnavailable: They are not written, and stay for the next call.
+            StoreUnavailable: They are not written, and stay for the next call; so do those of a call that is cancelled.
         """
         if not self._used:
             return 0
         used, self._used = self._used, set()
         try:
             await self._store.mark_used(sorted(used), moment(now))
-        except StoreUnavailable:
+        except BaseException:
             self._used |= used
             raise
         self._written += len(used)

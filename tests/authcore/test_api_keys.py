@@ -227,6 +227,23 @@ async def test_uses_that_could_not_be_written_are_kept(own_world: World) -> None
     assert await used.flush(NOW) == 1
 
 
+async def test_uses_of_a_write_that_is_cancelled_are_kept(world: World) -> None:
+    """A gateway that stops cancels the write that is under way, and then writes for the last time."""
+    organization = await world.organization()
+    used = LastUsed(world.store)
+    used.add((await world.key(await world.user(organization), organization))[1])
+    connection = await asyncpg.connect(world.url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE api_keys")
+        flushing = asyncio.ensure_future(used.flush(NOW))
+        await asyncio.sleep(0.1)
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+    await connection.close()
+    assert await used.flush(NOW) == 1
+
+
 async def test_a_use_during_a_write_belongs_to_the_next_one(world: World) -> None:
     organization = await world.organization()
     user = await world.user(organization)
