@@ -35,7 +35,7 @@ class FirstMessageGate(asyncio.BufferedProtocol):
     """
 
     def __init__(self, deadlines: Deadlines, seconds: float | None) -> None:
-        """Create a threshold; the message is due within `seconds`, or at any time if that is None."""
+        """Create a gate; the message is due within `seconds`, or at any time if that is None."""
         self._deadlines = deadlines
         self._first = FirstMessage()
         self._message: Signal[bytes | None] = Signal()
