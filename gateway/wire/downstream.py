@@ -241,8 +241,7 @@ class DownstreamConnection:
         """Stop reading, and refuse `broken` or the request being read; `fault` is thrown into it if it is active."""
         self._state = DOWNSTREAM.after(self._state, REFUSE)
         inbound = broken or self._reader.current or Inbound(self)
-        self._reader.current = None
-        self._reader.in_head = False
+        self._reader.current, self._reader.in_head = None, False
         inbound.fault = fault
         if inbound is self._active:
             self.throw(fault)

@@ -26,7 +26,6 @@ from gateway.wire.faults import (
     UpstreamMalformed,
     UpstreamTimedOut,
     alone,
-    caused,
 )
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
@@ -236,8 +235,7 @@ class UpstreamConnection:
     def reusable(self) -> bool:
         """True if another exchange may use this connection: the last one has ended, or never began."""
         usable = self._state == IDLE or (self._state == DONE and self._reader.reusable)
-        # Bytes in the write buffer have not been sent.
-        return usable and not (self.retired or self._full) and self.is_open
+        return usable and not (self.retired or self._full) and self.is_open  # full: bytes have not left
 
     @property
     def is_open(self) -> bool:
@@ -269,9 +267,8 @@ class UpstreamConnection:
         """Become idle, ready for the next ``send``: for `idle_seconds`, or for less if the upstream closes earlier."""
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
-        is_unsent = self._state == IDLE and self.served > 0
-        self._state = UPSTREAM.after(self._state, REST)
-        if is_unsent:  # the upstream has waited since its last answer, so the deadline stays
+        was_idle, self._state = self._state == IDLE, UPSTREAM.after(self._state, REST)
+        if was_idle and self.served:  # nothing was sent: the upstream has waited since its last answer
             return
         self.idle_since = self._deadlines.now
         self._source = None
@@ -361,8 +358,7 @@ class UpstreamConnection:
         try:
             reader.feed(data)
         except ProtocolError as error:
-            fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            self._responses.fail(caused(fault, alone(error)))
+            self._responses.fail(UpstreamMalformed(f"the upstream's response is malformed: {alone(error)}"))
             reader.excess = True
             self.abort()
         else:
