@@ -76,7 +76,8 @@ SELECT count(*) FILTER (WHERE deleted_at IS NULL) >= $2
 FROM api_keys WHERE organization_id = $3 AND user_id = $1
 """
 
-_LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(is_active, false) AS is_active,
+_LISTING: Final = f"""id, user_id, organization_id, name, coalesce(key_prefix, '') AS key_prefix,
+    coalesce(is_active, false) AS is_active,
     {readable_or_null("last_used_at")} AS last_used_at, {readable_or_null("expires_at")} AS expires_at,
     {readable("created_at")} AS created_at"""
 

@@ -22,6 +22,8 @@ FROM (SELECT table_name::text, column_name::text FROM information_schema.columns
       WHERE is_nullable = 'YES' AND table_schema = 'public' AND table_name IN (
           'users', 'organizations', 'user_organizations', 'custom_roles', 'permissions', 'api_keys')) AS columns
 """
+LOOSER = ("users.full_name", "users.organization_id", "api_keys.key_prefix")
+"""Columns that may be null where Whatomate's own migration made the table, and not where the gateway's did."""
 KEEP = "CREATE TABLE whole AS SELECT id, C. AS value FROM T."
 EMPTY = "UPDATE T. SET C. = NULL"
 FILL = "UPDATE T. AS t SET C. = w.value FROM whole AS w WHERE w.id = t.id"
@@ -31,6 +33,8 @@ REFUSED = {
     "users.password_hash": "Invalid credentials",
 }
 """What an absent value shuts out from signing in, as its zero value does at Whatomate."""
+ENDS_KEYS = ("api_keys.is_active", "api_keys.key_prefix")
+"""Without these a key is none: a key is found by its prefix."""
 ZERO, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 LOGIN = {"email": "admin@example.com", "password": PASSWORD}
 
@@ -61,13 +65,16 @@ async def live(gateway: Gateway, world: World, column: str, *, is_key_over: bool
 async def test_a_value_that_a_row_of_whatomate_lacks_is_its_zero_value_and_no_failure(
     world: World, start: Start
 ) -> None:
+    for column in LOOSER:
+        table, _, name = column.partition(".")
+        await world.sql(f"ALTER TABLE {table} ALTER {name} DROP NOT NULL")
     gateway = await start(world.url, identity={"cache_seconds": 0.01})
     async with asyncio.timeout(60):
         for column in await fetch(world.url, NULLABLE):
             table, _, name = column.partition(".")
             for statement in (KEEP, EMPTY):
                 await world.sql(statement.replace("T.", table).replace("C.", name))
-            await live(gateway, world, column, is_key_over=column == "api_keys.is_active")
+            await live(gateway, world, column, is_key_over=column in ENDS_KEYS)
             await world.sql(FILL.replace("T.", table).replace("C.", name))
             await world.sql("DROP TABLE whole")
 
