@@ -170,27 +170,30 @@ class AccountRows(Subjects):
 
     async def add_user(self, user: NewUser, spending: Spend | None = None) -> UUID | None:
         """Create a user with their home membership; None when the e-mail is taken in any case."""
+
+        async def add(connection: Connection) -> UUID | None:
+            await connection.execute(_LOCK_EMAIL, user.email)
+            if await connection.fetchval(_EMAIL_TAKEN, user.email):
+                return None
+            user_id: UUID = await connection.fetchval(
+                _ADD_USER,
+                user.organization_id,
+                user.email,
+                user.password_hash,
+                user.full_name,
+                user.role_id,
+                user.is_super_admin,
+            )
+            await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
+            await note_origin(connection, user_id, user.origin)
+            if user.binding is not None:
+                await bind(connection, user_id, user.binding)
+            if spending is not None:
+                await spend(connection, spending, user_id)
+            return user_id
+
         try:
-            async with self._pool.transaction() as connection:
-                await connection.execute(_LOCK_EMAIL, user.email)
-                if await connection.fetchval(_EMAIL_TAKEN, user.email):
-                    return None
-                user_id: UUID = await connection.fetchval(
-                    _ADD_USER,
-                    user.organization_id,
-                    user.email,
-                    user.password_hash,
-                    user.full_name,
-                    user.role_id,
-                    user.is_super_admin,
-                )
-                await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
-                await note_origin(connection, user_id, user.origin)
-                if user.binding is not None:
-                    await bind(connection, user_id, user.binding)
-                if spending is not None:
-                    await spend(connection, spending, user_id)
-                return user_id
+            return await self._pool.transact(add)
         except UniqueViolationError:
             # A deleted row still holds the address in Whatomate's unique index.
             return None
@@ -200,18 +203,17 @@ class AccountRows(Subjects):
     ) -> bool:
         """Make the user a member; False when they are one already."""
 
-        async def add() -> bool:
-            async with self._pool.transaction() as connection:
-                await connection.execute(LOCK_USER, str(user_id))
-                if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
-                    return False
-                if spending is not None:
-                    await spend(connection, spending, user_id)
-                if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
-                    await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
-                return True
+        async def add(connection: Connection) -> bool:
+            await connection.execute(LOCK_USER, str(user_id))
+            if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
+                return False
+            if spending is not None:
+                await spend(connection, spending, user_id)
+            if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
+                await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
+            return True
 
-        return await despite_others(add)
+        return await despite_others(lambda: self._pool.transact(add))
 
     async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
         """Return whether the user was a member of the organization, and has been removed from it."""
@@ -229,12 +231,15 @@ class AccountRows(Subjects):
 
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""
+
+        async def add(connection: Connection) -> UUID:
+            organization_id: UUID = await connection.fetchval(_ADD_ORGANIZATION, name, slug)
+            for role in roles:
+                await _add_role(connection, organization_id, role)
+            return organization_id
+
         try:
-            async with self._pool.transaction() as connection:
-                organization_id: UUID = await connection.fetchval(_ADD_ORGANIZATION, name, slug)
-                for role in roles:
-                    await _add_role(connection, organization_id, role)
-                return organization_id
+            return await self._pool.transact(add)
         except UniqueViolationError:
             return None
 

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 from asyncpg import exceptions as pg
 
 from authcore.database_url import UrlRefused
+from authcore.errors import StoreUnavailable
 from authcore.store.kinds import ABSENT, ADVICE, FailureKind, kind_of_state
 from authcore.store.rights import RowsHidden
 from authcore.store.schema import SchemaUnfit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _OF_THE_DRIVER: Final = (
     (ConnectionError, "rejected SSL upgrade", FailureKind.TLS),
@@ -154,7 +159,23 @@ def is_mistake(error: BaseException) -> bool:
     return isinstance(error, ValueError | OverflowError)
 
 
+@contextmanager
+def translated(*, connecting: bool = False) -> Iterator[None]:
+    """Translate errors of the driver into ``StoreUnavailable``, chained to the error; :func:`classify` describes it.
+
+    A unique violation and a fault of this program are raised unchanged; while `connecting`, neither occurs.
+    """
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        if not connecting and (isinstance(error, pg.UniqueViolationError) or is_mistake(error)):
+            raise
+        raise StoreUnavailable from error
+
+
 def _kind_of(error: BaseException | None, state: str | None) -> FailureKind:
+    if isinstance(error, pg.InvalidCachedStatementError):  # whatever the language of its text
+        return FailureKind.CONFLICT
     if state is not None:
         return kind_of_state(state, str(error))
     for kinds, part, kind in _OF_THE_DRIVER:

@@ -138,7 +138,8 @@ class InvitationRows:
         Raises:
             InvitationsExhausted: Its inviter has made `most`; see :meth:`has_invitations`.
         """
-        async with self._pool.transaction() as connection:
+
+        async def add(connection: Connection) -> None:
             if most is not None and row.invited_by is not None:
                 await connection.execute(LOCK_USER, str(row.invited_by))
                 if await connection.fetchval(_HAS_MADE, row.invited_by, most, row.created_at):
@@ -154,6 +155,8 @@ class InvitationRows:
                 row.created_at,
                 row.expires_at,
             )
+
+        await self._pool.transact(add)
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
         """Return the state of an invitation; None if there is none of that digest."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.gathering import Gathering
-    from authcore.store.pool import DatabasePool
+    from authcore.store.pool import Connection, DatabasePool, Row
     from authcore.store.rows import NewApiKey
     from authcore.store.subjects import Reader
 
@@ -200,13 +200,14 @@ class KeyRows:
         Raises:
             ApiKeysExhausted: Its user has as many keys there as `key.most`; see :meth:`has_api_keys`.
         """
-        async with self._pool.transaction() as connection:
+
+        async def add(connection: Connection) -> Row | None:
             if key.most is not None:
                 # Counted by a statement of its own, which sees all that was committed before the lock was granted.
                 await connection.execute(LOCK_USER, str(key.user_id))
                 if await connection.fetchval(_HAS_KEYS, key.user_id, key.most, key.organization_id):
                     raise ApiKeysExhausted
-            row = await connection.fetchrow(
+            return await connection.fetchrow(
                 _ADD_KEY,
                 key.organization_id,
                 key.user_id,
@@ -219,6 +220,8 @@ class KeyRows:
                 key.founded_at,
                 key.permission,
             )
+
+        row = await self._pool.transact(add)
         return None if row is None else ApiKeyListing(**row)
 
     async def has_api_keys(self, user_id: UUID, organization_id: UUID, number: int) -> bool:

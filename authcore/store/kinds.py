@@ -71,7 +71,7 @@ ADVICE: Final[Mapping[FailureKind, str]] = {
     FailureKind.DISK_FULL: "make room on PostgreSQL's disk",
     FailureKind.MEMORY: "give PostgreSQL more memory, or lower work_mem or max_connections",
     FailureKind.LOCKED: "find who holds the lock (pg_locks, pg_stat_activity) and try again",
-    FailureKind.CONFLICT: "try again: the transaction collided with another one",
+    FailureKind.CONFLICT: "try again: the transaction collided with another one, or with a change of the tables",
     FailureKind.CANCELLED: "check who cancels statements, and the role's statement_timeout",
     FailureKind.POOLER: "a pooler in transaction mode gives each transaction another server connection: set "
     "GATEWAY_DATABASE_STATEMENT_CACHE=off, and GATEWAY_DATABASE_LISTEN_URL to PostgreSQL itself; one in statement mode "

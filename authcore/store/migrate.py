@@ -30,8 +30,8 @@ from authcore.permissions import CATALOGUE
 from authcore.store import grants, namespaces, schema, triggers
 from authcore.store.address import connect
 from authcore.store.certificates import require_readable
+from authcore.store.failures import translated
 from authcore.store.hosts import Hosts
-from authcore.store.pool import translated
 from authcore.store.schema import SchemaUnfit
 
 if TYPE_CHECKING:

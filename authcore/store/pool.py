@@ -7,8 +7,8 @@ Laws:
   causes (a unique violation) is an answer and is not translated.
 - Every wait has a limit: for a connection, for opening one, for an answer. While the circuit is open, there is no wait
   at all (:mod:`authcore.store.circuit`).
-- A statement that certainly had no effect, as the server refuses writes, a pooler lost it, or it collided with another
-  transaction, is repeated once.
+- A statement or a transaction that certainly had no effect, as the server refuses writes, a pooler lost it, or it
+  collided with another one or with a change of the tables, is repeated once.
 - A statement that only reads is repeated once if its connection ended, on a connection that was opened afterwards.
 - A statement that is given up is cancelled at the server, so that it does not hold one of its connections any longer.
 - The end of one connection is not counted as silence of the server, nor is a statement that waits until its time limit,
@@ -20,23 +20,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
-from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
 from authcore.figures import Histogram, HistogramSample, MetricSample
 from authcore.store.circuit import Circuit
 from authcore.store.connection_pool import ConnectionPool
-from authcore.store.failures import DRIVER_ERRORS, Failure, classify, is_mistake
+from authcore.store.failures import DRIVER_ERRORS, Failure, classify, translated
 from authcore.store.kinds import ENDED, SILENT, FailureKind
 from authcore.store.present_failures import PresentFailures
 from authcore.store.watcher import Unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from authcore.store.address import Address, Server
     from authcore.store.watcher import Watcher
@@ -50,20 +49,8 @@ _PROBE_SECONDS: Final = 1.0
 """For each host of the URL."""
 _LOST: Final = frozenset({"26000", "42P05"})
 """SQLSTATEs of a prepared statement that the server does not have; it was not run."""
-
-
-@contextmanager
-def translated(*, connecting: bool = False) -> Iterator[None]:
-    """Translate errors of the driver into ``StoreUnavailable``, chained to the error; :func:`classify` describes it.
-
-    A unique violation and a fault of this program are raised unchanged; while `connecting`, neither occurs.
-    """
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        if not connecting and (isinstance(error, pg.UniqueViolationError) or is_mistake(error)):
-            raise
-        raise StoreUnavailable from error
+_PLANNED_BEFORE: Final = "0A000"
+"""SQLSTATE of a prepared statement whose table was altered since; it was not run."""
 
 
 class DatabasePool:
@@ -212,6 +199,15 @@ class DatabasePool:
         async with self.connection() as connection, connection.transaction(isolation="read_committed"):
             yield connection
 
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in such a transaction, and once more if the first had no effect."""
+
+        async def transaction(connection: Connection) -> T:
+            async with connection.transaction(isolation="read_committed"):
+                return await work(connection)
+
+        return await self._run("", transaction)
+
     async def fetch(self, statement: str, *arguments: object) -> Sequence[Row]:
         """Run one statement and return its rows."""
         return await self._run(statement, lambda connection: connection.fetch(statement, *arguments))
@@ -235,12 +231,12 @@ class DatabasePool:
             if is_lent and failure.kind in ENDED and statement.lstrip().startswith("SELECT"):
                 # All connections that were open may have ended with it: none of them is tried.
                 self._connections.open.retire(lambda one: one.opened < begun)
-            elif not await self._may_repeat(failure):
+            elif not await self._may_repeat(failure, begun):
                 raise
         async with self.connection() as connection:
             return await work(connection)
 
-    async def _may_repeat(self, failure: Failure) -> bool:
+    async def _may_repeat(self, failure: Failure, begun: float) -> bool:
         """Return whether a statement had no effect, and may succeed on another connection."""
         if failure.kind is FailureKind.READ_ONLY:
             await self._connections.look()
@@ -250,6 +246,9 @@ class DatabasePool:
                 return False
             self._connections.open.retire()
             return True
+        if failure.kind is FailureKind.CONFLICT and failure.sqlstate == _PLANNED_BEFORE:
+            # The driver plans a lone statement anew, but not in a transaction; other connections have old plans, too.
+            self._connections.open.retire(lambda one: one.opened < begun)
         return failure.kind is FailureKind.CONFLICT  # a deadlock, say: the server has rolled it back
 
     def figures(self) -> Iterable[MetricSample]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.session_states import Reuse
-    from authcore.store.pool import DatabasePool
+    from authcore.store.pool import Connection, DatabasePool
     from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
 
 _FAMILY: Final = """
@@ -194,10 +194,12 @@ class SessionRows:
 
         Refresh tokens that Whatomate issued to the user before are not entered from now on.
         """
-        async with self._pool.transaction() as connection:
+
+        async def end(connection: Connection) -> Sequence[UUID]:
             await connection.execute(statements.SIGN_OUT, user_id, at)
-            ended = await connection.fetch(statements.END_ALL, user_id, but, at, over)
-        return [row["id"] for row in ended]
+            return [row["id"] for row in await connection.fetch(statements.END_ALL, user_id, but, at, over)]
+
+        return await self._pool.transact(end)
 
     async def replace_password(  # noqa: PLR0913 - who, which password for which, and what goes on, by name
         self,
@@ -222,12 +224,15 @@ class SessionRows:
             The ids of the ended sessions; None, and nothing is changed, if the user's hash is not `before`, or there is
             no such user.
         """
-        async with self._pool.transaction() as connection:
+
+        async def replace(connection: Connection) -> Sequence[UUID] | None:
             if await connection.fetchval(statements.IS_OVER, user_id, but, founded_at, at):
                 raise TokenRevoked
             await connection.execute(statements.SIGN_OUT, user_id, at)
             row = await connection.fetchrow(statements.REPLACE_HASH, user_id, before, after, but, at, over)
-        return row["ended"] if row is not None and row["is_changed"] else None
+            return row["ended"] if row is not None and row["is_changed"] else None
+
+        return await self._pool.transact(replace)
 
     async def note_passwords(self) -> int:
         """Note the present password hash for sessions without one; return for how many."""

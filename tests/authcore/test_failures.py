@@ -14,9 +14,8 @@ from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
 from authcore.store.certificates import require_readable
-from authcore.store.failures import CertificateUnreadable, classify, is_mistake
+from authcore.store.failures import CertificateUnreadable, classify, is_mistake, translated
 from authcore.store.kinds import ABSENT, ADVICE, SILENT, FailureKind
-from authcore.store.pool import translated
 from tests.support.databases import execute, named
 from tests.support.domain import open_store
 
@@ -136,6 +135,7 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (pg.QueryCanceledError("canceling statement due to statement timeout"), FailureKind.CANCELLED),
         (pg.DeadlockDetectedError("deadlock detected"), FailureKind.CONFLICT),
         (pg.InternalServerError("tuple concurrently updated"), FailureKind.CONFLICT),
+        (pg.InvalidCachedStatementError("zwischengespeicherter Plan"), FailureKind.CONFLICT),
         (pg.CannotConnectNowError("the database system is starting up"), FailureKind.STOPPED),
         (pg.AdminShutdownError("terminating connection due to administrator command"), FailureKind.STOPPED),
         (

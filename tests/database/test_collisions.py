@@ -12,8 +12,10 @@ import pytest
 
 from authcore.quotas import Ask, Batch, Period, QuotaKey, SubjectKind
 from tests.database.gateways import status_of_sign_in
+from tests.support.calls import ask, bearer, granted, post
 from tests.support.databases import execute, fetch
 from tests.support.processes import eventually
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOGIN = {"email": "admin@example.com", "password": PASSWORD}
 # A sequence counts on though the transaction is rolled back.
 COLLIDES = """
 CREATE SEQUENCE collisions;
@@ -32,7 +35,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $body$;
-CREATE TRIGGER collides BEFORE INSERT ON gateway_sessions FOR EACH ROW EXECUTE FUNCTION collide();
+CREATE TRIGGER collides BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION collide();
 """
 COPY_OF_KEY = """
 INSERT INTO api_keys (id, organization_id, user_id, name, key_prefix, key_hash, is_active)
@@ -46,16 +49,28 @@ SELECT EXISTS (SELECT FROM pg_stat_activity
 
 @pytest.mark.parametrize("code", ["40P01", "40001"])
 async def test_a_statement_that_collides_is_run_once_more(world: World, start: Start, code: str) -> None:
-    await execute(world.url, COLLIDES.format(code=code, times=1))
+    await execute(world.url, COLLIDES.format(table="gateway_sessions", code=code, times=1))
     assert await status_of_sign_in(await start(world.url)) == 200
     assert await fetch(world.url, "SELECT last_value FROM collisions") == 2
 
 
 async def test_a_statement_that_collides_twice_is_503(world: World, start: Start) -> None:
-    await execute(world.url, COLLIDES.format(code="40P01", times=2))
+    await execute(world.url, COLLIDES.format(table="gateway_sessions", code="40P01", times=2))
     gateway = await start(world.url)
     assert await status_of_sign_in(gateway) == 503
     assert await status_of_sign_in(gateway) == 200
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, 200), (2, 503)])
+async def test_a_transaction_that_collides_is_run_once_more(
+    world: World, start: Start, times: int, status: int
+) -> None:
+    gateway = await start(world.url)
+    login = await granted(gateway, post("/api/auth/login", LOGIN))
+    await execute(world.url, COLLIDES.format(table="api_keys", code="40P01", times=times))
+    new = post("/api/api-keys", {"name": "new"}, bearer(login["access_token"]))
+    assert (await ask(gateway, new)).status == status
+    assert await fetch(world.url, "SELECT count(*) FROM api_keys WHERE name = 'new'") == (status == 200)
 
 
 async def locks_in_order(url: str, first: str, second: str, work: Awaitable[object]) -> None:
