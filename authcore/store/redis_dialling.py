@@ -1,4 +1,4 @@
-"""Connection of the Redis client over a socket that is dialled elsewhere.
+"""Connections of the Redis client: over a socket that is dialled elsewhere, and opened once more where one was closed.
 
 The library resolves a host name in threads that the whole process shares. Law: with TLS the certificate is verified for
 the name all the same.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from authcore.pause_aware import PauseAwareTimeout
 
@@ -43,6 +46,14 @@ def over_dial(kind: type[Connection], dial: Dial) -> type[Connection]:
             return {**arguments, **named, "sock": self._dialled}
 
     return Dialled
+
+
+def once() -> Retry:
+    """Return the rule by which a connection that the server has closed, as idle or to restart, is opened once more.
+
+    The library's own pauses between two tries are longer than a call may take: it would never come to the second one.
+    """
+    return Retry(NoBackoff(), 1)
 
 
 async def disconnect(client: Redis) -> None:

@@ -8,7 +8,7 @@ Laws:
 - Calls beyond ``CONNECTIONS`` at once wait their turn. Their number is no failure: else a client that sends many would
   switch the single use of tokens off.
 - After a failure the next call goes by a new connection: the name may lead to another server by then, while the old one
-  is a replica that refuses writes.
+  is a replica that refuses writes. A connection that the server has closed is no failure: it is opened once more.
 - An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
 - It counts as answering while it does all that using an id up takes: a user without the right to, or a replica that
   takes no writes, answers a PING as well.
@@ -25,7 +25,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from authcore.counterpart import Taken
 from authcore.figures import MetricSample
 from authcore.pause_aware import PauseAwareTimeout
-from authcore.store.redis_dialling import disconnect, over_dial
+from authcore.store.redis_dialling import disconnect, once, over_dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,6 +92,7 @@ class WhatomateRedis:
             timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
+            retry=once(),
             decode_responses=True,
             client_name="whatomate-gateway",
         )
@@ -181,10 +182,14 @@ class WhatomateRedis:
 
 def words_of(error: Exception) -> str:
     """Return a failure in words that hold no secret: ``refuses: `` and what Redis answered, or ``away: `` and why."""
-    words = " ".join(str(error).split())[:_LONGEST_WORDS] if isinstance(error, RedisError | OSError) else ""
+    spoken: BaseException | None = error
+    # The library's errors about a cluster are of no type of its own, and have what the server said as their cause.
+    while spoken is not None and not isinstance(spoken, RedisError | OSError):
+        spoken = spoken.__cause__ or spoken.__context__
+    words = " ".join(str(spoken or "").split())[:_LONGEST_WORDS]
     if isinstance(error, TimeoutError):
         words = "no answer in time"
     # While connecting, the library gives an answer another type.
     cause = error.__cause__ or error.__context__ or error
-    is_answer = isinstance(error, _ANSWERED) or isinstance(cause, _ANSWERED)
+    is_answer = any(isinstance(one, _ANSWERED) for one in (error, cause, spoken))
     return f"{'refuses' if is_answer else 'away'}: {words or type(error).__name__}"

@@ -5,6 +5,8 @@ Laws:
 - An exchange takes ``timeout_seconds`` at most, with all that it takes to connect.
 - After a failure the next exchange goes by a new connection: the name may lead to another server by then, while the old
   one is a replica that refuses writes. A sentinel that is away, or silent, leaves time for the others.
+- After a failure of a cluster any of its servers that were known, or the one of the URL, is asked for the map of slots:
+  a server that is silent has been replaced by then, and says nothing of it.
 - Each key is settled in one step on the server (a script), by the server's clock. Keys drain by themselves: what no
   process uses any more expires.
 - A ping runs the script of an exchange with a write: a full server, a replica, and a user without the right to write
@@ -13,21 +15,23 @@ Laws:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from redis import exceptions
 from redis.asyncio import Connection, Redis
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from authcore.pause_aware import PauseAwareTimeout
-from authcore.store.redis_dialling import disconnect, over_dial
+from authcore.store.redis_dialling import disconnect, once, over_dial
 from gateway.limits.lease_book import LeaseGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
     from authcore.store.dialled_loop import Dial
     from gateway.limits.lease_book import Ask
@@ -62,6 +66,17 @@ return answer
 """
 
 
+class _NoCommands:
+    """Table of a cluster's commands, which is never read: the library finds the key of a script without it.
+
+    The library's own asks each server for all commands. That takes longer than an exchange may, and holds up the event
+    loop.
+    """
+
+    async def initialize(self, node: object) -> None:
+        """Read nothing."""
+
+
 class RedisStore:
     """Store of shared limits."""
 
@@ -77,21 +92,26 @@ class RedisStore:
         self._timeout = timeout_seconds
         self._sentinel: Any = None
         self._dial = dial
+        self._url = url
+        self._known: Sequence[ClusterNode] = ()
         self._client: Any = self._connected(url)
 
     def _connected(self, url: str) -> Any:
-        # A connection that the server has closed as idle is opened once more. The library's own pauses between two
-        # tries are longer than an exchange may take: it would never come to the second one.
-        once = Retry(NoBackoff(), 1)
         options: dict[str, Any] = {
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._timeout,
-            "retry": once,
+            "retry": once(),
         }
         scheme, _, kind = urlsplit(url).scheme.partition("+")
         plain = urlunsplit(urlsplit(url)._replace(scheme=scheme))
         if kind == "cluster":
-            return RedisCluster.from_url(plain, **options)
+            # The library's pause before a second try is as long as an exchange may take.
+            nodes = [ClusterNode(node.host, node.port) for node in self._known]
+            cluster: Any = RedisCluster.from_url(
+                plain, **{**options, "retry": Retry(NoBackoff(), 0)}, startup_nodes=nodes
+            )
+            cluster.commands_parser = _NoCommands()
+            return cluster
         if kind == "sentinel":
             parts = urlsplit(plain)
             hosts = parts.netloc.rpartition("@")[2].split(",")
@@ -126,12 +146,11 @@ class RedisStore:
         Raises:
             Exception: the store did not answer for one of them, in time or at all; which were settled is not known.
         """
-        pipeline = self._client.pipeline(transaction=False)
+        scripts = []
         for ask in asks:
-            numbers = [ask.settled, ask.wanted]
             terms = [repr(number) for window in ask.windows for number in (window.interval, window.depth)]
-            pipeline.eval(_EXCHANGE, 1, ask.key, *numbers, *terms)
-        answers = await self._answer(pipeline.execute())
+            scripts.append((ask.key, ask.settled, ask.wanted, *terms))
+        answers = await self._answers(scripts)
         return [LeaseGrant(int(units), [float(owed) for owed in each]) for units, *each in answers]
 
     async def ping(self) -> None:
@@ -140,17 +159,51 @@ class RedisStore:
         Raises:
             Exception: the store does not answer, or refuses a part of the exchange, such as the write.
         """
-        await self._answer(self._client.eval(_EXCHANGE, 1, _PROBE, *_PROBE_WINDOW))
+        await self._answers([(_PROBE, *_PROBE_WINDOW)])
 
-    async def _answer(self, call: Awaitable[Any]) -> Any:
-        """Return the store's answer to `call`; after a failure every connection is made anew."""
+    async def _answers(self, scripts: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Return the answers to exchanges, by key and arguments; after a failure every connection is made anew."""
         try:
             async with PauseAwareTimeout(self._timeout):
-                return await call
+                answers = await self._run(scripts)
+                # What a server of a cluster did not answer, which had closed its connection as idle.
+                closed = [
+                    number
+                    for number, one in enumerate(answers)
+                    if isinstance(one, exceptions.ConnectionError)
+                ]
+                if closed:
+                    again = await self._run([scripts[number] for number in closed])
+                    answers = [
+                        again.pop(0) if number in closed else one for number, one in enumerate(answers)
+                    ]
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer  # noqa: TRY301 -- an answer that is an error is a failure like any other
         except Exception:
-            if not isinstance(self._client, RedisCluster):  # that follows its servers by itself
-                await disconnect(self._client)
+            await self._disconnect()
             raise
+        return answers
+
+    async def _run(self, scripts: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Return answers or errors; the library's own error would begin with the script, and end with its reason."""
+        pipeline = self._client.pipeline(transaction=False)
+        for script in scripts:
+            pipeline.eval(_EXCHANGE, 1, *script)
+        return list(await pipeline.execute(raise_on_error=False))
+
+    async def _disconnect(self) -> None:
+        """Close every connection. A cluster is left for one whose map of slots is not known yet."""
+        client = self._client
+        if not isinstance(client, RedisCluster):
+            await disconnect(client)
+            return
+        self._known = client.get_nodes() or self._known
+        self._client = self._connected(self._url)
+        with suppress(Exception):
+            await client.aclose()
+            # A client that is about to read its map anew counts as closed, with its connections open.
+            await client.nodes_manager.aclose()
 
     async def close(self) -> None:
         """Close every connection."""

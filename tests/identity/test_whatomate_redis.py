@@ -500,6 +500,19 @@ async def test_of_a_server_that_is_no_redis_nothing_is_known(tmp_path: Path, ans
         await client.close()
 
 
+async def test_connections_that_redis_has_closed_are_no_failure(server: Server) -> None:
+    failures: list[Exception | None] = []
+    client = WhatomateRedis(server.url, timeout_seconds=PATIENCE, report=failures.append)
+    assert all(await asyncio.gather(*(client.probe() for _ in range(CONNECTIONS))))
+    server.client.client_kill_filter(_type="normal", skipme=True)
+    assert all(await asyncio.gather(*(client.probe() for _ in range(CONNECTIONS))))
+    server.end()
+    server.begin()
+    assert await client.probe()
+    assert failures == []
+    await client.close()
+
+
 async def test_after_a_failure_one_call_asks_and_the_others_go_on_without(tmp_path: Path) -> None:
     connected = 0
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from authcore.store.whatomate_redis import WhatomateRedis
+from authcore.store.whatomate_redis import WhatomateRedis, words_of
 from gateway.limits.buckets import Window
 from gateway.limits.lease_book import BATCH, IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.limit import Limit
@@ -20,7 +21,12 @@ from gateway.limits.redis_store import RedisStore
 from gateway.limits.shared import SharedLimit as Shared
 from gateway.wire.dialler import destination, race
 from tests.support.processes import eventually, stand_still
-from tests.support.redises import redis_cluster, redis_sentinel, redis_server
+from tests.support.redises import (
+    redis_cluster,
+    redis_cluster_with_replica,
+    redis_sentinel,
+    redis_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -393,6 +399,62 @@ async def test_a_cluster_counts_as_the_plain_store_does(tmp_path: Path) -> None:
         await check(f"redis+cluster://127.0.0.1:{server.port}")
 
 
+async def test_a_cluster_is_followed_when_a_replica_takes_over_from_a_silent_master(tmp_path: Path) -> None:
+    with redis_cluster_with_replica(tmp_path) as (master, replica):
+        store = RedisStore(f"redis+cluster://127.0.0.1:{master.port}", timeout_seconds=1)
+
+        async def answers() -> bool:
+            with suppress(TimeoutError, RedisError, RedisClusterException):
+                await store.ping()
+                return True
+            return False
+
+        try:
+            await eventually(answers)
+            master.pause()
+            assert not await answers()
+            replica.client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+            await eventually(answers)
+        finally:
+            master.go_on()
+            await store.close()
+
+
+async def test_connections_that_a_store_has_closed_are_no_failure(tmp_path: Path) -> None:
+    beside = tmp_path / "alone"
+    beside.mkdir()
+    with redis_cluster(tmp_path) as cluster, redis_server(beside) as alone:
+        for server, url in (
+            (cluster, f"redis+cluster://127.0.0.1:{cluster.port}"),
+            (alone, alone.url),
+        ):
+            store, limit = RedisStore(url, timeout_seconds=10), slow_limit()
+            try:
+                await store.ping()
+                server.client.client_kill_filter(_type="normal", skipme=True)
+                grants = await store.exchange([*asks_of(limit, 0, 1), *asks_of(limit, 0, 2, b"another")])
+                assert [grant.units for grant in grants] == [1, 2]
+            finally:
+                await store.close()
+
+
+async def test_the_rights_that_the_page_names_are_enough_in_a_cluster(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as server:
+        rights = ("+eval", "+hget", "+hset", "+pexpire", "+time", "+cluster|slots", "~gateway:limit*")
+        server.client.execute_command("ACL", "SETUSER", "limits", "on", ">secret", *rights)
+        store = RedisStore(f"redis+cluster://limits:secret@127.0.0.1:{server.port}", timeout_seconds=10)
+        wrong = RedisStore(f"redis+cluster://limits:hunter2@127.0.0.1:{server.port}", timeout_seconds=10)
+        try:
+            (grant,) = await store.exchange(asks_of(slow_limit(), 0, 1))
+            assert grant.units == 1
+            with pytest.raises(RedisClusterException) as refused:
+                await wrong.ping()
+            assert words_of(refused.value).startswith("refuses: invalid username-password pair")
+        finally:
+            await store.close()
+            await wrong.close()
+
+
 async def test_a_master_is_found_by_its_sentinel(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
         await check(f"redis+sentinel://127.0.0.1:{port}/limits/0")
@@ -473,8 +535,9 @@ async def test_a_ping_of_a_store_that_refuses_exchanges_fails(
         try:
             await store.ping()
             server.client.execute_command(*breaking)
-            with pytest.raises(ResponseError):
+            with pytest.raises(ResponseError) as refused:
                 await store.exchange(asks_of(limit, 0, 1))
+            assert "EVAL" not in str(refused.value), "the log has what the server said"
             with pytest.raises(ResponseError):
                 await store.ping()
         finally:

@@ -108,6 +108,34 @@ def redis_cluster(folder: Path) -> Iterator[RedisServer]:
 
 
 @contextmanager
+def redis_cluster_with_replica(folder: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """Run a cluster of a master, which has every slot, and its replica."""
+    beside = folder / "replica"
+    beside.mkdir()
+    bus = ("--cluster-port", str(free_port()))
+    announced = ("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
+    with redis_cluster(folder) as master, redis_server(beside, *announced, *bus) as replica:
+        replica.client.execute_command(
+            *("CLUSTER", "MEET", "127.0.0.1", master.port),
+            master.client.config_get("cluster-port")["cluster-port"],
+        )
+        name = master.client.execute_command("CLUSTER", "MYID")
+        for _ in range(1000):
+            if name in replica.client.execute_command("CLUSTER", "NODES"):
+                break
+            time.sleep(0.01)
+        replica.client.execute_command("CLUSTER", "REPLICATE", name)
+        for _ in range(1000):
+            master.client.incr("written")  # a replica that has copied nothing is not listed
+            if str(replica.port) in str(master.client.execute_command("CLUSTER", "SLOTS")):
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("the cluster lists no replica")
+        yield master, replica
+
+
+@contextmanager
 def redis_sentinel(folder: Path, server: RedisServer) -> Iterator[int]:
     """Run a sentinel that knows `server` by the name ``limits``; yields its port."""
     port = free_port()
