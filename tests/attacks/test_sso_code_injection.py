@@ -21,6 +21,16 @@ async def test_a_stolen_code_is_no_good_in_another_sign_in(world: World, start: 
     assert await world.sql("SELECT FROM gateway_sessions") == []
 
 
+async def test_a_code_that_the_provider_refuses_is_not_sent_again(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    idp.document = {"token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"]}
+    traveller = Traveller(await hosting(world, start, idp))
+    answer = await traveller.come_back(idp.authorize(await traveller.begin(), code="another"))
+    assert sent_back(answer) == "Failed to authenticate with provider"
+    assert idp.paths().count("/token") == 1
+
+
 async def test_a_provider_without_pkce_is_held_by_the_nonce(world: World, start: Start, idp: OpenId) -> None:
     gate = await hosting(world, start, idp)
     victim, attacker = Traveller(gate), Traveller(gate)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.support.worlds import Start, World
 
 STALE = "Invalid or expired state"
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
 
 async def test_a_code_of_one_provider_is_not_taken_to_another(
@@ -41,6 +42,24 @@ async def test_an_issuer_that_is_not_the_providers_stops_the_code(
         answer = await traveller.come_back(idp.authorize(await traveller.begin(), iss=named))
         assert sent_back(answer) == STALE, named
     assert "/token" not in idp.paths()
+
+
+async def test_an_issuer_that_is_none_of_a_tenant_stops_the_code(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    """Microsoft's document of all tenants has a template in the place of the tenant."""
+    await enable(world, "microsoft")
+    await vouch(world, "agent")
+    issuer = f"{idp.url}/{TENANT}/v2.0"
+    idp.document = {"issuer": issuer.replace(TENANT, "{tenantid}")}
+    idp.id_token = {"oid": "oid 1", "tid": TENANT, "iss": issuer, "xms_edov": True}
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    others = (f"https://evil.test/{TENANT}/v2.0", f"{idp.url}/{TENANT}/v1.0", f"{issuer}.", idp.url, None)
+    for named in others:
+        answer = await traveller.come_back(idp.authorize(await traveller.begin("microsoft"), iss=named))
+        assert sent_back(answer) == STALE, named
+    assert "/token" not in idp.paths()
+    landed(await traveller.come_back(idp.authorize(await traveller.begin("microsoft"), iss=issuer)))
 
 
 async def test_a_row_that_was_replaced_meanwhile_gets_no_code(

@@ -28,6 +28,19 @@ async def test_a_callback_is_good_once_on_whichever_gateway(world: World, start:
     assert len(await world.sql("SELECT FROM gateway_sessions")) == 1
 
 
+async def test_a_used_state_is_not_forgotten_while_it_would_be_good(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    back = idp.authorize(await traveller.begin())
+    landed(await traveller.come_back(back))
+    (soon,) = await world.sql("SELECT now() + interval '9 minutes' AS at")
+    await world.store.purge_tickets(soon["at"])
+    assert sent_back(await traveller.come_back(back)) == STALE
+
+
 async def test_of_many_callbacks_at_the_same_time_one_begins_a_session(
     world: World, start: Start, idp: OpenId
 ) -> None:

@@ -31,6 +31,17 @@ async def test_an_account_that_was_registered_first_is_not_the_owners_by_single_
     landed(await Traveller(gate).sign_in(idp))
 
 
+async def test_nothing_is_proved_of_an_e_mail_that_an_account_was_given_later(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    await world.sql("UPDATE users SET email = 'ceo@victim.test' WHERE id = $1", world.agent)
+    idp.user = {**idp.user, "email": "ceo@victim.test"}
+    answer = await Traveller(await start(world.url, **idp.settings())).sign_in(idp)
+    assert sent_back(answer) == "This account is not linked to your provider. Contact your administrator."
+
+
 async def test_an_account_of_single_sign_on_is_not_taken_by_registering(
     world: World, start: Start, idp: OpenId
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,3 +41,13 @@ async def test_facebook_signs_in_at_one_host_and_its_api_of_the_same_version_is_
     assert endpoints.authorization == f"{dialog}/dialog/oauth"
     assert endpoints.token == f"{api}/oauth/access_token"
     assert endpoints.profile == f"{api}/me?fields=id,name,email"
+
+
+async def test_a_custom_providers_endpoints_are_those_that_its_row_has_now() -> None:
+    registry = Registry(Nobody(), ProviderOptions(google_url="", microsoft_url=""), lambda: 0.0)
+    for host in ("one.test", "two.test", "one.test"):
+        urls: dict[str, Any] = {
+            name: f"https://{host}/{name}" for name in ("auth_url", "token_url", "profile_url")
+        }
+        endpoints = await registry.provider(replace(provider_row("custom"), **urls)).endpoints()
+        assert [endpoints.authorization, endpoints.token, endpoints.profile] == [*urls.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -116,6 +117,48 @@ async def test_a_logout_while_a_sign_in_is_on_its_way_ends_it(
     assert sent_back(await traveller.come_back(back)) == "Invalid or expired state"
     assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []
     landed(await traveller.sign_in(idp))
+
+
+async def test_a_logout_of_its_session_while_a_sign_in_is_on_its_way_ends_it_and_of_another_does_not(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    gate = await hosting(world, start, idp)
+    idp.id_token = {"sid": "session a"}
+    traveller = Traveller(gate)
+    for sid, is_over in (("session b", False), ("session a", True)):
+        back = idp.authorize(await traveller.begin())
+        assert (await tell(gate, logout(idp, sid=sid))).status == 200
+        answer = await traveller.come_back(back)
+        if is_over:
+            assert sent_back(answer) == "Invalid or expired state"
+        else:
+            landed(answer)
+    assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []
+
+
+async def test_of_notes_on_a_logout_by_clocks_that_are_apart_the_latest_holds_if_it_is_a_minute_ahead_at_most(
+    world: World,
+) -> None:
+    (row,) = await world.sql("SELECT now() AS at")
+    at, a_minute = row["at"], timedelta(minutes=1)
+    for noted, holds in (
+        (at, at),
+        (at - a_minute / 2, at),
+        (at + timedelta(days=2), at + timedelta(days=2)),
+        (at + a_minute, at + 2 * a_minute),
+    ):
+        await world.store.note_sso_logout(b"digest", noted)
+        (found,) = await world.sql("SELECT at FROM gateway_sso_logouts")
+        assert found["at"] == holds
+
+
+async def test_a_logout_noted_by_a_clock_that_is_days_ahead_keeps_nobody_out(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    gate = await hosting(world, start, idp)
+    assert (await tell(gate, logout(idp))).status == 200
+    await world.sql("UPDATE gateway_sso_logouts SET at = at + interval '2 days'")
+    landed(await Traveller(gate).sign_in(idp))
 
 
 async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: OpenId) -> None:

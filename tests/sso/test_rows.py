@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from authcore.store.rows import Binding
 from tests.support.openid import SECRET, Traveller, by_row, enable, landed, sent_back
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ async def test_of_first_sign_ins_of_a_new_user_at_the_same_time_all_begin_a_sess
         back = zip(travellers, urls, strict=True)
         for answer in await asyncio.gather(*(one.come_back(url) for one, url in back)):
             landed(answer)
+
+
+async def test_an_account_is_bound_to_one_user_of_one_provider_however_late_another_comes(
+    world: World,
+) -> None:
+    first = Binding(provider="custom", issuer="https://id.test", account="1")
+    for again in (first, first):
+        assert await world.store.bind_account(world.agent, again)
+    for other in (replace(first, account="2"), replace(first, provider="google")):
+        assert not await world.store.bind_account(world.agent, other)
+    (row,) = await world.sql("SELECT sso_provider, sso_provider_id FROM users WHERE id = $1", world.agent)
+    assert tuple(row) == ("custom", "1")
 
 
 async def test_an_account_that_cannot_be_bound_is_not_made(world: World, start: Start, idp: OpenId) -> None:

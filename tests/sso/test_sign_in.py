@@ -41,6 +41,8 @@ async def test_the_providers_are_those_whose_rows_are_enabled(
     await enable(world, "google", organization_id=world.other)
     await enable(world, "google")
     await world.sql("UPDATE sso_providers SET deleted_at = now() WHERE provider = 'google'")
+    await enable(world, "microsoft", organization_id=world.other)
+    await world.sql("UPDATE organizations SET deleted_at = now() WHERE id = $1", world.other)
     gate = await start(world.url, **idp.settings())
     answer = await ask(gate, get(f"{SSO}/providers"))
     assert answer.json() == {"status": "success", "data": [{"provider": "custom", "name": "Custom SSO"}]}
@@ -208,6 +210,15 @@ async def test_a_numeric_id_that_is_not_positive_or_too_long_is_the_providers_fa
     idp.names_issuer, idp.token_answer = False, {"id_token": None}
     traveller = Traveller(await start(world.url, **idp.settings()))
     assert sent_back(await traveller.sign_in(idp, "github")) == "Failed to get user information"
+
+
+@pytest.mark.parametrize("subject", ["José", "a\0b", "x" * 256, "", 7, None])
+async def test_a_subject_that_is_no_text_of_ascii_is_the_providers_fault(
+    world: World, start: Start, idp: OpenId, subject: object
+) -> None:
+    gate = await hosting(world, start, idp)
+    idp.id_token = {"sub": subject}
+    assert sent_back(await Traveller(gate).sign_in(idp)) == "Failed to get user information"
 
 
 async def test_github_signs_in_by_the_primary_e_mail_if_it_is_verified(
