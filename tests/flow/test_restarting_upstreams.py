@@ -53,7 +53,9 @@ async def test_the_whole_deadline_bounds_all_attempts_and_is_504(start: Start, u
     assert len(flaky.seen) < 10
     page = await scraped(gateway)
     assert value(page, "gateway_upstream_retries_total", cause="timeout") >= 1
-    assert value(page, "gateway_faults_total", reason="upstream_deadline") == 1
+    # The last attempt's own time may end first behind a pause of this process, and no other one begins then.
+    reasons = ("upstream_deadline", "upstream_timeout")
+    assert sum(value(page, "gateway_faults_total", reason=one) for one in reasons) == 1
     assert value(page, "gateway_upstream_active") == 0
 
 
