@@ -443,7 +443,7 @@ async def test_a_redis_that_refuses_is_not_taken_for_one_that_answers_and_its_wo
         assert client.trouble.startswith(words)
     finally:
         await client.close()
-    gate = await start(world.url, whatomate={"redis_url": url})
+    gate = await start(world.url, whatomate={"redis_url": url, "redis_timeout_seconds": PATIENCE})
     pair = await granted(gate, LOGIN)
     await granted(gate, refresh(pair["refresh_token"]))
     said: Any = (await admin(gate, "/readyz")).json()["whatomate_redis"]
