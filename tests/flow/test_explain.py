@@ -316,8 +316,8 @@ async def test_the_command_line_can_ask_a_running_gateway(world: World, start: S
     for who, code, said, proof in (
         ("admin@home", 0, b"verdict     may pass", token),
         ("agent@home", 1, b"missing     all of api_keys:read", token),
-        ("nobody@home", 1, b"Error: Nobody is called", token),
-        ("admin@home", 1, b"Error: This needs the token of GATEWAY_ADMIN_TOKEN", ""),
+        ("nobody@home", 3, b"Error: Nobody is called", token),
+        ("admin@home", 3, b"Error: This needs the token of GATEWAY_ADMIN_TOKEN", ""),
     ):
         process = await asyncio.create_subprocess_exec(
             *command,
