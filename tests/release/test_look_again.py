@@ -100,8 +100,8 @@ def test_what_fails_a_second_time_fails_the_run(run: int, suite: Suite) -> None:
     assert suite.unstable == []
 
 
-def test_more_than_three_are_not_run_again(suite: Suite) -> None:
-    suite.fails(1, *(f"tests/a.py::test_{number}" for number in range(4)))
+def test_more_than_five_are_not_run_again(suite: Suite) -> None:
+    suite.fails(1, *(f"tests/a.py::test_{number}" for number in range(6)))
     assert suite.look_again().returncode != 0
     assert suite.runs == ["first"]
 
