@@ -91,19 +91,22 @@ class WorkerEnd:
         self._channel.close()
 
     def _read(self, take: Callable[[socket.socket], None]) -> None:
-        try:
-            message, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
-        except BlockingIOError:
-            return
-        except OSError:  # the parent never reads _SERVED, so its end may be a reset
-            message, descriptors = b"", []
-        if not message:
-            asyncio.get_running_loop().remove_reader(self._channel)
-            self.parent_gone.set()
-        for descriptor in descriptors:
-            one = socket.socket(fileno=descriptor)
-            one.set_inheritable(False)
-            take(one)
+        # To its end: uvloop watches a socket no more whose other end was closed with bytes unread, as with _SERVED.
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+            except BlockingIOError:
+                return
+            except OSError:  # the parent never reads _SERVED, so its end may be a reset
+                message, descriptors = b"", []
+            for descriptor in descriptors:
+                one = socket.socket(fileno=descriptor)
+                one.set_inheritable(False)
+                take(one)
+            if not message:
+                asyncio.get_running_loop().remove_reader(self._channel)
+                self.parent_gone.set()
+                return
 
 
 class WorkerTerms(NamedTuple):
