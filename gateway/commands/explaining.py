@@ -106,11 +106,13 @@ def _answered(document: bytes) -> dict[str, Any]:
     """Answer by the settings and the database."""
     # The data plane is imported only by the command that needs it.
     from gateway.assembly.explaining import explain_once  # noqa: PLC0415 - see above
-    from gateway.faults import GatewayFault  # noqa: PLC0415 - see above
+    from gateway.faults import BadRequest, GatewayFault  # noqa: PLC0415 - see above
 
     try:
         with _events_on_stderr():
             return asyncio.run(explain_once(settings_for(REQUIRED), document))
+    except BadRequest as error:  # such as a method that is none
+        raise click.UsageError(str(error)) from error
     except (GatewayFault, RoutesRefused) as error:
         raise click.ClickException(str(error)) from error
 

@@ -70,12 +70,6 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-class _NotFoundOut(click.ClickException):
-    """Failure of a command that asks."""
-
-    exit_code = NOT_FOUND_OUT
-
-
 class AskingCommand(click.Command):
     """Command that asks: it exits with 0 for yes, with 1 for no, and with 3 if it could not find out.
 
@@ -83,22 +77,30 @@ class AskingCommand(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error of any kind is no answer."""
+        """Run the command; an error of any kind is no answer, nor is an interruption."""
         if not ctx.params.get("check", True):
             return super().invoke(ctx)
         try:
-            try:
-                return super().invoke(ctx)
-            except (click.ClickException, click.exceptions.Exit, click.Abort):
-                raise
-            except BrokenPipeError:  # click would exit with 1
-                _discard_output()
-                ctx.exit(NOT_FOUND_OUT)
-            except Exception as error:  # noqa: BLE001 - a defect is no answer either, and Python would exit with 1
-                report(error)
-                traceback.print_exc()
-                ctx.exit(NOT_FOUND_OUT)
-        except click.ClickException as error:
-            if error.exit_code == FAILED:
-                raise _NotFoundOut(error.message) from error
+            return super().invoke(ctx)
+        except click.exceptions.Exit:
             raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Aborted!", err=True)
+        except BrokenPipeError:
+            _discard_output()
+        except Exception as error:  # noqa: BLE001 - a defect is no answer either, and Python would exit with 1
+            _show(error)
+        raise click.exceptions.Exit(NOT_FOUND_OUT)
+
+
+def _show(error: Exception) -> None:
+    """Print an error; raise it instead if it says that the command was called or configured wrongly."""
+    try:
+        if isinstance(error, click.ClickException):
+            raise error
+        report(error)
+        traceback.print_exception(error)
+    except click.ClickException as known:
+        if known.exit_code != FAILED:
+            raise
+        known.show()

@@ -7,6 +7,7 @@ redirect is followed.
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
@@ -30,7 +31,7 @@ def ask_running(url: str, path: str, settings: Settings, document: bytes | None 
     """Send `document`, or GET without one, to `path` of an admin listener, with GATEWAY_ADMIN_TOKEN; return the answer.
 
     Raises:
-        click.UsageError: `url` is none of a listener.
+        click.UsageError: `url` is none of a listener, or the listener cannot read the document.
         click.ClickException: no gateway answers there, or it refuses.
     """
     if not url.startswith(("http://", "https://")):
@@ -47,7 +48,8 @@ def ask_running(url: str, path: str, settings: Settings, document: bytes | None 
             message = json.load(error)["message"]
         except (ValueError, KeyError, TypeError):
             message = f"{url} answers {error.code}: is it the admin listener of a gateway?"
-        raise click.ClickException(message) from error
+        is_ours = error.code == HTTPStatus.BAD_REQUEST
+        raise (click.UsageError if is_ours else click.ClickException)(message) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{url} does not answer as a gateway's admin listener: {error}") from error
     if not isinstance(answer, dict):

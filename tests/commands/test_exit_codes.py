@@ -95,14 +95,19 @@ def test_a_command_that_asks_is_called_or_configured_wrongly_with_2(run: Run, li
     assert run(*line, **{**SERVING, "GATEWAY_NONSENSE": "1"}).exit_code == 2
 
 
-def test_a_defect_is_no_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"), [(ZeroDivisionError, "ZeroDivisionError"), (KeyboardInterrupt, "Aborted!")]
+)
+def test_neither_a_defect_nor_an_interruption_is_an_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], words: str
+) -> None:
     async def broken(*_: object, **__: object) -> list[str]:
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr(serving, "pending", broken)
     result = run("migrate", "--check", **NOWHERE)
     assert result.exit_code == 3
-    assert "ZeroDivisionError" in result.stderr
+    assert words in result.stderr
 
 
 def test_whether_migrations_are_pending_is_told_from_whether_the_database_answers(

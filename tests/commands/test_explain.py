@@ -107,7 +107,8 @@ def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> Non
         3,
         "Nobody is called 'eve@acme': give an e-mail address, a user id, or name@organization",
     )
-    refused(explain(on, "--client", "x", "GET", "/"), 3, "client: Input is not a valid IPv4 address")
+    refused(explain(on, "--client", "x", "GET", "/"), 2, "client: Input is not a valid IPv4 address")
+    refused(explain(on, "G T", "/"), 2, "method should be a method, such as GET")
     (tmp_path / "bad.yaml").write_text("routes: [{name: x}]\n")
     result = explain(on, "GET", "/", GATEWAY_ROUTES=str(tmp_path / "bad.yaml"))
     assert result.exit_code != 0
