@@ -174,15 +174,15 @@ class RedisStore:
                 ]
                 if closed:
                     again = await self._run([scripts[number] for number in closed])
-                    answers = [
-                        again.pop(0) if number in closed else one for number, one in enumerate(answers)
-                    ]
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer  # noqa: TRY301 -- an answer that is an error is a failure like any other
+                    for number, one in zip(closed, again, strict=True):
+                        answers[number] = one
         except Exception:
             await self._disconnect()
             raise
+        for answer in answers:
+            if isinstance(answer, Exception):
+                await self._disconnect()
+                raise answer
         return answers
 
     async def _run(self, scripts: Sequence[tuple[object, ...]]) -> list[Any]:
