@@ -223,8 +223,9 @@ class Attempts:
             AuthError: what let the caller in has ended.
         """
         pool = self.selection.place.pool
+        asked = time.monotonic()  # the answer is of then, however long it takes
         start = await judged_again(forwarder.reauthorize, self._exchange, pool, connection, start)
-        self._decided = time.monotonic()
+        self._decided = asked
         return start
 
     async def _connection(self) -> UpstreamConnection:
