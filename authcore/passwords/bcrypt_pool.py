@@ -50,7 +50,10 @@ class _Job:
         self.future: Future[Any] = Future()
 
     def run(self) -> Any:
-        """Make the call, which is dropped before anybody is told of its result; None if nobody waits any more."""
+        """Make the call and return its result; None if nobody waits for it any more.
+
+        The job lets go of the call first, so that what was given to it is gone when the result is told.
+        """
         call, self.call = self.call, None
         return None if call is None else call()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.support.openid import Traveller, enable, landed, sent_back, vouch
+from tests.support.openid import Traveller, enable, hosting, landed, sent_back, vouch
 
 if TYPE_CHECKING:
     from tests.support.openid import OpenId
@@ -31,9 +31,7 @@ async def test_a_callback_is_good_once_on_whichever_gateway(world: World, start:
 async def test_a_used_state_is_not_forgotten_while_it_would_be_good(
     world: World, start: Start, idp: OpenId
 ) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    traveller = Traveller(await start(world.url, **idp.settings()))
+    traveller = Traveller(await hosting(world, start, idp))
     back = idp.authorize(await traveller.begin())
     landed(await traveller.come_back(back))
     (soon,) = await world.sql("SELECT now() + interval '9 minutes' AS at")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -96,7 +96,7 @@ async def test_past_the_deadline_an_upstream_that_takes_no_body_is_late_itself(
 ) -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+        cast("asyncio.Transport", writer.transport).pause_reading()
         await asyncio.Event().wait()
 
     upstream.script = deaf

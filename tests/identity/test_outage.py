@@ -96,7 +96,6 @@ class Load:
         self._gate = gate
         self._tasks = [asyncio.ensure_future(self._ask(line)) for line in lines]
         self.answers: list[tuple[float, int]] = []
-        self.slowest = 0.0
 
     async def _ask(self, line: str) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.wire.deadlines import Deadlines
@@ -29,7 +30,7 @@ async def swept(then: Callable[[Deadlines, Watched], None]) -> tuple[Watched, Wa
     deadlines = Deadlines()
     pair = Watched(deadlines), Watched(deadlines)
     for one, other in (pair, pair[::-1]):
-        one.then = lambda other=other: then(deadlines, other)  # type: ignore[misc]
+        one.then = partial(then, deadlines, other)
     deadlines.start()  # it sweeps once at once
     deadlines.stop()
     return pair
