@@ -98,7 +98,7 @@ def test_a_command_that_asks_is_called_or_configured_wrongly_with_2(run: Run, li
 @pytest.mark.parametrize(
     ("error", "words"), [(ZeroDivisionError, "ZeroDivisionError"), (KeyboardInterrupt, "Aborted!")]
 )
-def test_neither_a_defect_nor_an_interruption_is_an_answer(
+def test_a_defect_or_an_interruption_is_no_answer(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], words: str
 ) -> None:
     async def broken(*_: object, **__: object) -> list[str]:
