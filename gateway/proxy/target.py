@@ -86,9 +86,10 @@ def parse_target(head: RequestHead, *, opaque: bool = False) -> Target:
     if known is not None:
         return known
     if not raw.startswith(b"/"):
-        if raw == b"*" and head.method == b"OPTIONS":  # section 3.2.4
+        if raw != b"*" or head.method != b"OPTIONS":
+            raw = _origin_form(head)
+        if raw == b"*":
             return Target("*", raw)
-        raw = _origin_form(head)
     path, mark, query = raw.partition(b"?")
     if mark and not _QUERY.fullmatch(query):
         raise _bad("ambiguous request target: control or non-ASCII byte, or '#', in the query")
@@ -122,7 +123,10 @@ def canonical_path(path: bytes) -> str:
 
 
 def _origin_form(head: RequestHead) -> bytes:
-    """Return the origin form of an absolute form (section 3.2.2); its authority must equal Host."""
+    """Return the origin form of an absolute form (section 3.2.2), or ``*`` where it stands for that (section 3.2.4).
+
+    Its authority must equal Host.
+    """
     match = _ABSOLUTE.fullmatch(head.target)
     if match is None:
         raise _bad("request target is neither a path nor an http URL")
@@ -132,6 +136,8 @@ def _origin_form(head: RequestHead) -> bytes:
     host = head.first.get(b"host", b"")
     if authority.lower().removesuffix(port) != host.lower().removesuffix(port):
         raise _bad("request target and host field name different authorities")
+    if not rest and head.method == b"OPTIONS":
+        return b"*"
     return rest if rest.startswith(b"/") else b"/" + rest
 
 

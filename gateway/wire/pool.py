@@ -23,11 +23,7 @@ from authcore.pause_aware import PauseAwareTimeout, PauseAwareTimer
 from gateway.wire.descriptors import DIALS, are_descriptors_scarce
 from gateway.wire.dial_faults import NO_DESCRIPTOR, dial_fault
 from gateway.wire.drive import Signal, settled
-from gateway.wire.faults import (
-    DescriptorsExhausted,
-    PoolExhausted,
-    caused,
-)
+from gateway.wire.faults import DescriptorsExhausted, PoolExhausted, caused
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.lifetimes import Lifetimes
 from gateway.wire.released import is_alive, suits
@@ -259,8 +255,9 @@ class UpstreamPool:
             self._offer_room()
             raise
         self.opened += 1
-        if connection.is_open:
-            self.lifetimes.begin(connection, self.limits.max_age_seconds)
+        self.lifetimes.begin(connection, self.limits.max_age_seconds)
+        if not connection.is_open:
+            self._forget(connection)
         return connection
 
     def _adopt(self, dial: asyncio.Task[UpstreamConnection]) -> None:
@@ -318,12 +315,14 @@ class UpstreamPool:
         self._offer_room()
 
     def _uncount(self, connection: UpstreamConnection) -> None:
-        self.closed += 1
         if connection in self._switched:
             self._switched.discard(connection)
-        else:
+        elif connection in self.lifetimes.connections:
             self.open -= 1
             self.lifetimes.end(connection)
+        else:
+            return  # its dial has not ended, or it was uncounted
+        self.closed += 1
         self.unused.withdraw(connection)
         if connection.endpoint is not None:
             connection.endpoint.open -= 1

@@ -280,8 +280,11 @@ async def test_a_refused_body_is_read_away_so_that_the_answer_arrives(
     assert upstream.seen == b""
 
 
-async def test_options_asterisk_is_the_gateways_own(client: Client, upstream: Upstream) -> None:
-    answer = await client.exchange(b"OPTIONS * HTTP/1.1\r\nHost: e\r\n\r\n")
+@pytest.mark.parametrize("target", [b"*", b"http://e"])
+async def test_options_of_the_server_are_the_gateways_own(
+    client: Client, upstream: Upstream, target: bytes
+) -> None:
+    answer = await client.exchange(b"OPTIONS %b HTTP/1.1\r\nHost: e\r\n\r\n" % target)
     assert answer.status == 204
     assert "GET" in (answer.one("Allow") or "")
     assert upstream.seen == b""

@@ -159,6 +159,14 @@ def test_the_asterisk_is_for_options_only() -> None:
         parsed(b"*")
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [(b"http://gateway.test", "*"), (b"http://gateway.test/", "/"), (b"http://gateway.test?a", "/")],
+)
+def test_options_of_an_absolute_form_without_path_and_query_are_the_servers(target: bytes, path: str) -> None:
+    assert parsed(target, method=b"OPTIONS").path == path
+
+
 def readings(path: bytes) -> set[bytes]:
     """The path as servers read it: decoded once or twice, merging slashes, resolving dots, cutting parameters."""
     found = set()

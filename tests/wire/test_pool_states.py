@@ -30,6 +30,10 @@ WAITING = 2
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ENDPOINTS = st.integers(0, 2)
 WHICH = st.integers(0, 9)
+LOST = -1
+"""A dial that ends with a connection that is gone already."""
+FAILED_AFTERWARDS = -2
+"""A dial that fails after its connection was lost."""
 
 
 class _Asked:
@@ -75,8 +79,15 @@ class Pool(RuleBasedStateMachine):
         if where is None:
             raise ConnectionRefusedError
         connection = make()
-        wire = self.wires[connection] = Wire()
+        wire = Wire()
         connection.connection_made(wire)
+        if where < 0:  # it is lost as it comes
+            wire.closing = True
+            connection.connection_lost(None)
+            if where == FAILED_AFTERWARDS:
+                raise ConnectionResetError
+            return wire, connection
+        self.wires[connection] = wire
         connection.endpoint = self.endpoints[where]
         connection.endpoint.open += 1
         return wire, connection
@@ -163,6 +174,12 @@ class Pool(RuleBasedStateMachine):
         if to is not None and where is not None and not falls_back:
             where = self.endpoints.index(to)
         self._turn(lambda: ended.set_result(where))
+
+    @precondition(lambda self: self.dials)
+    @rule(how=st.sampled_from([LOST, FAILED_AFTERWARDS]))
+    def a_dial_loses_its_connection(self, how: int) -> None:
+        ended, _ = self.dials.pop(0)
+        self._turn(lambda: ended.set_result(how))
 
     @precondition(lambda self: self.wires)
     @rule(which=WHICH)
