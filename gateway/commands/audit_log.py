@@ -105,6 +105,10 @@ def list_records(  # noqa: PLR0913 - the options of the command
     limit: int,
 ) -> Sequence[Row]:
     """List records of the audit trail, the last written first."""
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError(
+            "no moment is from --since on and before --until: --since should be the earlier one"
+        )
 
     async def work(services: Opened, _: float) -> Sequence[ChainedRow]:
         which = TrailFilter(

@@ -3,7 +3,7 @@
 Laws:
 
 - It asks nothing that is not named twice: as its argument or --upstream, and with --i-own.
-- Exit codes: 0 all holds that could be looked at, 1 something does not, 2 it was called wrongly or could not finish.
+- Exit codes: 0 all holds that could be looked at, 1 something does not, 2 it was called wrongly, 3 it could not finish.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.commands.failing import FAILED, NOT_FOUND_OUT, AskingCommand
 from gateway.commands.opening import note
 from gateway.commands.parameters import FiniteRange
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from gateway.audit.asking import Url
     from gateway.audit.check import Result
     from gateway.audit.target import Target
-
-INCOMPLETE = 2
 
 
 def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -41,7 +40,7 @@ def _bound(name: str, between: click.ParamType[Any], default: float, meaning: st
     return click.option(name, type=between, default=default, show_default=True, help=meaning)
 
 
-@click.command()
+@click.command(cls=AskingCommand)
 @click.argument("url")
 @click.option(
     "--i-own",
@@ -99,7 +98,7 @@ def audit(  # noqa: PLR0913 - the options of the command
     results = asyncio.run(_run(target))
     click.echo(FORMS[form](target, results), nl=False)
     outcomes = {str(result.outcome) for result in results}
-    sys.exit(1 if "fails" in outcomes else INCOMPLETE if "not run" in outcomes else 0)
+    sys.exit(FAILED if "fails" in outcomes else NOT_FOUND_OUT if "not run" in outcomes else 0)
 
 
 async def _run(target: Target) -> list[Result]:

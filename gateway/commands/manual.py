@@ -56,9 +56,9 @@ def man(context: click.Context, form: str) -> None:
 
 
 _OTHERS: Final = (
-    "Commands that ask are explain, token inspect, audit-log verify and migrate --check. Three that ask as well have a "
-    "code less: check-config exits with 2 for a problem of any kind, audit with 2 where it could not finish, and "
-    "health with 1 where nobody answers, since Docker knows no other code."
+    "Commands that ask are audit, explain, token inspect, audit-log verify and migrate --check. Two that ask as well "
+    "have a code less: check-config exits with 2 for a problem of any kind, and health with 1 where nobody answers, "
+    "since Docker knows no other code."
 )
 _ENVIRONMENT: Final = (
     "GATEWAY_* variables, or files named by GATEWAY_*_FILE, in .env or in GATEWAY_SECRETS_DIR; "

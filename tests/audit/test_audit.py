@@ -263,7 +263,7 @@ def test_what_is_not_named_twice_is_not_asked(arguments: list[str], said: str) -
     assert said in re.sub(r"\s+", " ", done.stderr)
 
 
-@pytest.mark.parametrize(("weakness", "code"), [("admin-pages", 1), (None, 2)])
+@pytest.mark.parametrize(("weakness", "code"), [("admin-pages", 1), (None, 3)])
 async def test_the_exit_code_says_how_it_ended(weakness: str | None, code: int) -> None:
     import asyncio  # noqa: PLC0415 - for this alone
 

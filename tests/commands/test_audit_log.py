@@ -153,6 +153,8 @@ def test_records_are_filtered_and_printed_in_a_line_each(on: Run, user: str, org
         ("--since", "2026-11-28T03:00:00"),
         ("--since", "9999999d"),
         ("--event", "nothing"),
+        ("--since", "1h", "--until", "2h"),
+        ("--since", "2026-11-28T03:00:00Z", "--until", "2026-11-28T03:00:00Z"),
         ("--limit", "0"),
         ("--before", "0"),
         ("verify", "--expect", "1"),
