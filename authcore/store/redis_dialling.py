@@ -1,21 +1,28 @@
-"""Connections of the Redis client: over a socket that is dialled elsewhere, and opened once more where one was closed.
+"""Connections of the Redis client: how they are dialled and opened again, and by which user they log in.
 
-The library resolves a host name in threads that the whole process shares. Law: with TLS the certificate is verified for
-the name all the same.
+The library resolves a host name in threads that the whole process shares, so a socket may be dialled elsewhere.
+
+Laws:
+
+- With TLS the certificate is verified for the name all the same.
+- Each connection logs in by what the URL says then: a password may change while the program runs.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 
 from authcore.pause_aware import PauseAwareTimeout
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from redis.asyncio import Redis
     from redis.asyncio.connection import Connection
@@ -46,6 +53,34 @@ def over_dial(kind: type[Connection], dial: Dial) -> type[Connection]:
             return {**arguments, **named, "sock": self._dialled}
 
     return Dialled
+
+
+class UrlLogin(CredentialProvider):
+    """User and password of a URL that is read anew for each connection."""
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        """`url` returns the present URL."""
+        self._url = url
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return user and password, or the password alone where the URL has no user."""
+        user, _, password = urlsplit(self._url()).netloc.rpartition("@")[0].partition(":")
+        return (unquote(user), unquote(password)) if user else (unquote(password),)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """As :meth:`get_credentials`; the library's own logs a warning for each connection."""
+        return self.get_credentials()
+
+
+def without_login(url: str, present: Callable[[], str] | None) -> tuple[str, dict[str, Any]]:
+    """Return a URL without its user and password, and the options by which connections log in.
+
+    `present` returns the URL as it is then; None if it does not change.
+    """
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    options = {"credential_provider": UrlLogin(present or (lambda: url))} if login else {}
+    return urlunsplit(parts._replace(netloc=host)), options
 
 
 def once() -> Retry:

@@ -25,7 +25,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from authcore.counterpart import Taken
 from authcore.figures import MetricSample
 from authcore.pause_aware import PauseAwareTimeout
-from authcore.store.redis_dialling import disconnect, once, over_dial
+from authcore.store.redis_dialling import disconnect, once, over_dial, without_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,11 +67,12 @@ _ANSWERS: Final = frozenset({Taken.TAKEN, Taken.BEFORE, Taken.GONE})
 class WhatomateRedis:
     """The Redis of a Whatomate server."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- where it is, how long it may take, and whom it tells
         self,
         url: str,
         *,
         timeout_seconds: float,
+        present_url: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         report: Callable[[Exception | None], None] = lambda _: None,
         dial: Dial | None = None,
@@ -80,14 +81,18 @@ class WhatomateRedis:
 
         It is called with None at the first answer after one.
 
+        `present_url` returns the URL by which a connection logs in; without it that is `url`.
+
         `dial` returns a socket that is connected to a host and a port; without it the library looks names up itself.
 
         Raises:
             ValueError: `url` cannot be read.
         """
         self._timeout = timeout_seconds
+        bare, login = without_login(url, present_url)
         pool = BlockingConnectionPool.from_url(
-            url,
+            bare,
+            **login,
             max_connections=CONNECTIONS,
             timeout=timeout_seconds,
             socket_timeout=timeout_seconds,

@@ -73,7 +73,8 @@ class Limits(Group):
         None,
         description="Valkey or Redis in which several gateways count limits together: redis://host:port/database, "
         "rediss://, unix:///path, redis+sentinel://host:port,host:port/service, redis+cluster://host:port. Unset: each "
-        "gateway grants its share. Needs the package's extra `redis`.",
+        "gateway grants its share. Needs the package's extra `redis`. As GATEWAY_LIMITS_URL_FILE its user and password "
+        "are read again for each connection.",
     )
     timeout_seconds: Seconds = Field(
         0.25, description="Longest wait of an exchange with it, beside the requests; then it is away."

@@ -37,7 +37,8 @@ class Whatomate(Group):
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
         description="Whatomate's Redis. With it, refresh tokens are good on both sides, each once, and permissions "
-        "that the gateway changes are read anew there. Needs the package's extra `redis`.",
+        "that the gateway changes are read anew there. Needs the package's extra `redis`. As "
+        "GATEWAY_WHATOMATE_REDIS_URL_FILE its user and password are read again for each connection.",
     )
     redis_timeout_seconds: Seconds = Field(
         0.25, description="Longest wait for Whatomate's Redis; then it is away."

@@ -96,6 +96,7 @@ def build_redis(settings: Settings, dial: Dial | None = None) -> WhatomateRedis 
     return WhatomateRedis(
         url.get_secret_value(),
         timeout_seconds=settings.whatomate.redis_timeout_seconds,
+        present_url=reread(settings, "GATEWAY_WHATOMATE_REDIS_URL", url.get_secret_value()),
         report=events.report,
         dial=dial,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.figures import MetricSample
+from config.rereading import reread
 from gateway.limits.lease_book import BATCH, LeaseBook
 from gateway.limits.shared import SharedLimit
 
@@ -139,5 +140,11 @@ def build_shared_limits(settings: Settings, processes: int, dial: Dial) -> Share
         return None
     from gateway.limits.redis_store import RedisStore  # noqa: PLC0415 -- nothing of Redis without its URL
 
-    store = RedisStore(limits.url.get_secret_value(), timeout_seconds=limits.timeout_seconds, dial=dial)
+    url = limits.url.get_secret_value()
+    store = RedisStore(
+        url,
+        timeout_seconds=limits.timeout_seconds,
+        present_url=reread(settings, "GATEWAY_LIMITS_URL", url),
+        dial=dial,
+    )
     return SharedLimits(store, shares=limits.replicas * processes, closed=limits.store_away == "closed")

@@ -27,11 +27,11 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from authcore.pause_aware import PauseAwareTimeout
-from authcore.store.redis_dialling import disconnect, once, over_dial
+from authcore.store.redis_dialling import disconnect, once, over_dial, without_login
 from gateway.limits.lease_book import LeaseGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from authcore.store.dialled_loop import Dial
     from gateway.limits.lease_book import Ask
@@ -80,8 +80,17 @@ class _NoCommands:
 class RedisStore:
     """Store of shared limits."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, dial: Dial | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        present_url: Callable[[], str] | None = None,
+        dial: Dial | None = None,
+    ) -> None:
         """`url` is redis:// or rediss://, with ``+sentinel`` or ``+cluster`` behind it for those, or unix://.
+
+        `present_url` returns the URL by which a connection logs in; without it that is `url`.
 
         `dial` returns a socket that is connected to a host and a port; without it, and for sentinels and clusters, the
         library looks names up itself.
@@ -92,11 +101,12 @@ class RedisStore:
         self._timeout = timeout_seconds
         self._sentinel: Any = None
         self._dial = dial
-        self._url = url
+        self._url, self._present_url = url, present_url
         self._known: Sequence[ClusterNode] = ()
-        self._client: Any = self._connected(url)
+        self._client: Any = self._connected()
 
-    def _connected(self, url: str) -> Any:
+    def _connected(self) -> Any:
+        url, login = without_login(self._url, self._present_url)
         options: dict[str, Any] = {
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._timeout,
@@ -108,13 +118,13 @@ class RedisStore:
             # The library's pause before a second try is as long as an exchange may take.
             nodes = [ClusterNode(node.host, node.port) for node in self._known]
             cluster: Any = RedisCluster.from_url(
-                plain, **{**options, "retry": Retry(NoBackoff(), 0)}, startup_nodes=nodes
+                plain, **{**options, **login, "retry": Retry(NoBackoff(), 0)}, startup_nodes=nodes
             )
             cluster.commands_parser = _NoCommands()
             return cluster
         if kind == "sentinel":
             parts = urlsplit(plain)
-            hosts = parts.netloc.rpartition("@")[2].split(",")
+            hosts = parts.netloc.split(",")
             service, _, database = parts.path.strip("/").partition("/")
             tls = {"ssl": True} if scheme == "rediss" else {}
             each = self._timeout / (len(hosts) + 1)  # one that is silent leaves time for the others
@@ -127,14 +137,8 @@ class RedisStore:
             self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
                 [_address(host) for host in hosts], sentinel_kwargs={**asked, **tls}, **options, **tls
             )
-            user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-            return self._sentinel.master_for(
-                unquote(service),
-                db=int(database or 0),
-                username=unquote(user) or None,
-                password=unquote(password) or None,
-            )
-        client = Redis.from_url(plain, **options, client_name="whatomate-gateway-limits")
+            return self._sentinel.master_for(unquote(service), db=int(database or 0), **login)
+        client = Redis.from_url(plain, **options, **login, client_name="whatomate-gateway-limits")
         pool = client.connection_pool
         if self._dial is not None and issubclass(pool.connection_class, Connection):
             pool.connection_class = over_dial(pool.connection_class, self._dial)
@@ -199,7 +203,7 @@ class RedisStore:
             await disconnect(client)
             return
         self._known = client.get_nodes() or self._known
-        self._client = self._connected(self._url)
+        self._client = self._connected()
         with suppress(Exception):
             await client.aclose()
             # A client that is about to read its map anew counts as closed, with its connections open.

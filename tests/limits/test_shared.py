@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -14,6 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from authcore.store.whatomate_redis import WhatomateRedis, words_of
+from config.load import load_settings
+from gateway.assembly.database import build_redis
+from gateway.assembly.shared_limits import build_shared_limits
 from gateway.limits.buckets import Window
 from gateway.limits.lease_book import BATCH, IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.limit import Limit
@@ -522,6 +525,69 @@ async def test_credentials_of_a_master_are_read_as_a_url_has_them(tmp_path: Path
         users = {event["username"] for event in server.client.acl_log()}
         assert not users, "nobody was refused"
         assert len(server.client.keys("gateway:limit:*")) == 2
+
+
+@pytest.mark.parametrize("kind", ["alone", "cluster", "sentinel"])
+async def test_a_password_that_has_changed_opens_the_next_connection(tmp_path: Path, kind: str) -> None:
+    with ExitStack() as servers:
+        run = redis_cluster if kind == "cluster" else redis_server
+        server = servers.enter_context(run(tmp_path))
+        where = {
+            "alone": lambda: f"redis://limits:%s@127.0.0.1:{server.port}/0",
+            "cluster": lambda: f"redis+cluster://limits:%s@127.0.0.1:{server.port}",
+            "sentinel": lambda: (
+                "redis+sentinel://limits:%s@127.0.0.1:"
+                f"{servers.enter_context(redis_sentinel(tmp_path, server))}/limits"
+            ),
+        }[kind]()
+        login = ("ACL", "SETUSER", "limits", "on", "~*", "+@all", "resetpass")
+        server.client.execute_command(*login, ">first")
+        said = ["first"]
+        store = RedisStore(where % "first", timeout_seconds=10, present_url=lambda: where % said[0])
+        try:
+            await store.ping()
+            server.client.execute_command(*login, ">p:w/@")
+            said[0] = "p%3Aw%2F%40"
+            server.client.client_kill_filter(_type="normal", skipme=True)
+            await store.ping()
+        finally:
+            await store.close()
+
+
+async def test_both_redises_log_in_by_what_their_files_say(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    with redis_server(tmp_path) as server:
+
+        def write(password: str) -> None:
+            file.write_text(f"redis://:{password}@127.0.0.1:{server.port}/0")
+            server.client.execute_command("CONFIG", "SET", "requirepass", password)
+            server.client.execute_command("AUTH", password)
+
+        write("first")
+        settings = load_settings(
+            environment={"GATEWAY_LIMITS_URL_FILE": str(file), "GATEWAY_WHATOMATE_REDIS_URL_FILE": str(file)},
+            env_file=tmp_path / "none",
+            required=frozenset(),
+        )
+
+        async def dial(host: str, port: int, but: Collection[str] = ()) -> socket.socket:
+            return await race([destination(host, port)], [])
+
+        limits, counterpart = build_shared_limits(settings, 1, dial), build_redis(settings, dial)
+        assert limits is not None
+        assert counterpart is not None
+        try:
+            limits.book.is_away = True  # asks it though nobody wants a lease
+            assert await limits.exchange()
+            assert await counterpart.probe()
+            write("second")
+            server.client.client_kill_filter(_type="normal", skipme=True)
+            limits.book.is_away = True
+            assert await limits.exchange()
+            assert await counterpart.probe()
+        finally:
+            await limits.close()
+            await counterpart.close()
 
 
 NO_WRITES: Final = {
