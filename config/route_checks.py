@@ -22,8 +22,11 @@ MANAGED_PREFIXES: Final = (*FAMILIES, "x-forwarded-")
 FORWARDED_FIELDS: Final = frozenset(
     {
         *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("client-ip", "cluster-client-ip", "forwarded-for", "x-forwarded"),
+        *("x-originating-ip", "x-proxyuser-ip", "x-remote-addr", "x-remote-ip"),
         *("x-original-url", "x-original-uri", "x-rewrite-url", "x-envoy-original-path"),
         *("x-http-method-override", "x-http-method", "x-method-override"),
+        "proxy",
     }
 )
 _MAY_BE_SET: Final = frozenset({"host", "content-type"})

@@ -41,12 +41,17 @@ if TYPE_CHECKING:
 FORWARDED: Final = frozenset(
     {
         *(b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"),
+        *(b"client-ip", b"cluster-client-ip", b"forwarded-for", b"x-forwarded"),
+        *(b"x-originating-ip", b"x-proxyuser-ip", b"x-remote-addr", b"x-remote-ip"),
         *(b"x-original-url", b"x-original-uri", b"x-rewrite-url", b"x-envoy-original-path"),
         *(b"x-http-method-override", b"x-http-method", b"x-method-override"),
+        b"proxy",
     }
 )
 """Claims about the other end of a hop, or about another path or method than the one decided on (some frameworks serve
-that); every ``x-forwarded-*`` belongs to them too."""
+that); every ``x-forwarded-*`` belongs to them too. ``Proxy`` is there because CGI makes the variable HTTP_PROXY of it,
+which HTTP clients obey (CVE-2016-5385). Names of one CDN alone (``CF-Connecting-IP``) are not there: services read them
+where that CDN is in front."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 

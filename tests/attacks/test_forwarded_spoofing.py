@@ -39,6 +39,20 @@ SPOOF = (
         "X-Cluster-Client-IP: 6.6.6.6",
     ),
     *("X_Request_ID: evil-evil-2", "X_Real_IP: 6.6.6.6"),
+    *(  # what scripts read when they look for the client's address
+        "Client-IP: 6.6.6.6",
+        "Client_IP: 6.6.6.6",
+        "Cluster-Client-IP: 6.6.6.6",
+        "Forwarded-For: 6.6.6.6",
+        "X-Forwarded: for=6.6.6.6",
+    ),
+    *(
+        "X-Originating-IP: 6.6.6.6",
+        "X-ProxyUser-IP: 6.6.6.6",
+        "X-Remote-Addr: 6.6.6.6",
+        "X-Remote-IP: 6.6.6.6",
+    ),
+    "Proxy: http://evil.test",  # CGI makes HTTP_PROXY of it, which HTTP clients obey (CVE-2016-5385)
 )
 
 
