@@ -80,9 +80,17 @@ clean: ## remove .venv and what tools leave behind; .data stays
 	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled .compiled-newest dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The stamp holds the checkout's folder: a virtual environment that was moved or copied with its checkout leads to the old one.
+IS_ELSEWHERE := $(shell [ -s $(STAMP) ] && [ "$$(cat $(STAMP))" != "$(CURDIR)" ] && echo elsewhere)
+.PHONY: elsewhere
+
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
-$(STAMP): pyproject.toml requirements.lock release/command.py
+$(STAMP): pyproject.toml requirements.lock release/checkout.py release/command.py $(IS_ELSEWHERE)
 	@umask 022; set -e; \
+	if [ -n "$(IS_ELSEWHERE)" ]; then \
+		echo "$(VENV) belongs to $$(cat $(STAMP)), and is made anew"; \
+		rm -rf $(VENV); \
+	fi; \
 	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 		found=; \
 		for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
@@ -101,8 +109,8 @@ $(STAMP): pyproject.toml requirements.lock release/command.py
 	echo "installing into $(VENV) (about a minute the first time)"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
-	{ echo "#!$(abspath $(BIN))/python"; cat release/command.py; } >$(BIN)/whatomate-gateway; \
-	touch $(STAMP)
+	$(BIN)/python release/checkout.py install-command; \
+	echo "$(CURDIR)" >$(STAMP)
 
 fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)

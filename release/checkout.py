@@ -1,6 +1,6 @@
 """Compiled warm path of a checkout: when it can be made, made, and whether it is of these very sources.
 
-    python release/checkout.py can-compile | compile TREE | describe TREE
+    python release/checkout.py can-compile | compile TREE | describe TREE | install-command
 
 Law: a compiled tree holds a copy of every module. It is used only if all sources are as they were when it was made, by
 their contents, and by the Python that it was made for; one byte of difference, and the checkout runs interpreted.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,18 @@ def compile_checkout(folder: Path) -> None:
     (folder / "digest").write_text(before)
 
 
+def install_command(python: Path) -> None:
+    """Write release/command.py beside `python`, as the command that `python` runs.
+
+    The kernel splits a ``#!`` line at spaces and bounds its length, so a shell starts `python`. The lines of the shell
+    are a string to Python, and part of the docstring: ``from __future__`` may follow one string alone.
+    """
+    command = python.with_name("whatomate-gateway")
+    shell = f"#!/bin/sh\n'''exec' {shlex.quote(str(python))} \"$0\" \"$@\"\n' ''' \\\n"
+    command.write_text(shell + (ROOT / "release" / "command.py").read_text())
+    command.chmod(0o755)
+
+
 def describe(folder: Path) -> str:
     """Say which command there is, and why its warm path is compiled or not."""
     ready = f"ready: {Path(sys.prefix).name}/bin/whatomate-gateway, its warm path"
@@ -95,6 +108,9 @@ def main(command: str, *arguments: str) -> int:
     """Run one of the commands; return the exit code."""
     if command == "can-compile":
         return 0 if can_compile() else 1
+    if command == "install-command":
+        install_command(Path(sys.executable))
+        return 0
     folder = ROOT / arguments[0]
     if command == "compile":
         compile_checkout(folder)

@@ -10,6 +10,7 @@ Laws:
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def build_wheel(source: Path, out: Path, time: int, *, compiled: bool, strip: bo
         work = source.parent / "mypyc"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        maps = " ".join(f"-ffile-prefix-map={folder}=/build" for folder in (work, source))
+        maps = shlex.join(f"-ffile-prefix-map={folder}=/build" for folder in (work, source))
         variables |= {
             "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1",
             "HATCH_MYPYC_BUILD_DIR": str(work),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import program
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
 
@@ -88,3 +90,44 @@ def test_a_checkout_that_was_never_compiled_runs_its_sources(checkout: Path) -> 
     shutil.rmtree(compiled(checkout).parent)
     assert runs_from(checkout) == checkout
     assert "interpreted" in describe(checkout)
+
+
+def test_the_command_runs_where_the_folder_has_a_space_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my projects" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    install = "import pathlib, sys, checkout; checkout.install_command(pathlib.Path(sys.argv[1]))"
+    python("-c", install, str(folder / "python"), PYTHONPATH=str(ROOT / "release"))
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "__init__.py").write_text("")
+    (tmp_path / "gateway" / "entry.py").write_text(
+        "import sys\ndef main(): print(sys.executable, sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [folder / "whatomate-gateway", "a b", "c"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert (done.stdout, done.stderr) == (f"{folder / 'python'} ['a b', 'c']\n", "")
+
+
+@pytest.mark.parametrize(("belongs_to", "is_made_anew"), [(ROOT, False), (ROOT / "elsewhere", True)])
+def test_a_virtual_environment_that_came_with_a_copied_checkout_is_made_anew(
+    tmp_path: Path, belongs_to: Path, is_made_anew: bool
+) -> None:
+    """A copied one would run the sources of the checkout that it was copied from."""
+    stamp = tmp_path / ".venv" / ".installed"
+    stamp.parent.mkdir()
+    stamp.write_text(f"{belongs_to}\n")
+    planned = subprocess.run(
+        [program("make"), "--dry-run", "install", f"VENV={stamp.parent}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    assert ("rm -rf" in planned.stdout) == is_made_anew
