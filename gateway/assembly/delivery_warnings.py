@@ -27,7 +27,7 @@ def delivery_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
         entered = entry.model_dump(exclude_none=True, exclude={"tls", "identity"})
         words[name] = {**defaults, **entered, **flat(entered)}
         if entered.keys() & {"retry", "deadline_seconds", "wait_seconds"}:
-            yield from (f"upstream {name}: {problem}" for problem in _odd(words[name]))
+            yield from (f"upstream {name}: {problem}" for problem in _odd(words[name], chosen=flat(entered)))
         doubts = policy_doubts(words[name], {*entered, *flat(entered)})
         yield from (f"upstream {name}: {_spelled(key)}: {doubt}" for key, doubt in doubts)
     for planned in plan.routes:
@@ -35,7 +35,7 @@ def delivery_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
         own = {**words.get(planned.entry.upstream, defaults), **entered, **flat(entered)}
         where = f"{planned.origin}: route {planned.entry.name}"
         if entered.keys() & {"retry", "deadline_seconds"}:
-            yield from (f"{where}: {problem}" for problem in _odd(own))
+            yield from (f"{where}: {problem}" for problem in _odd(own, chosen=flat(entered)))
         doubts = policy_doubts(own, {*entered, *flat(entered)})
         yield from (f"{where}: {_spelled(key)}: {doubt}" for key, doubt in doubts)
     yield from failover_doubts(plan, settings)
@@ -47,11 +47,17 @@ def _spelled(key: str) -> str:
     return f"{policy}.{rest}" if policy in {"retry", "breaker"} else key
 
 
-def _odd(words: Mapping[str, Any]) -> Iterator[str]:
+def _odd(words: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is odd about `words`, of which `chosen` are the entry's own.
+
+    An entry whose own `retry.when` is `off` has no use for the `retry.repeat` of its upstream, and means so.
+    """
     for key, problem in policy_problems(words):
         yield f"{_spelled(key)}: {problem}"
     widened = set(words["retry_repeat"]) & {IDEMPOTENT, KEYED}
     if widened and not words["retry_body_bytes"]:
         yield "retry.body_bytes: 0 stores no body, so a PUT or POST with one is not repeated all the same"
-    if widened and not (set(words["retry_when"]) - {STALE} or words["retry_try_timeout_seconds"]):
+    is_switched_off = not chosen.get("retry_when", [STALE]) and "retry_repeat" not in chosen
+    names_a_cause = set(words["retry_when"]) - {STALE} or words["retry_try_timeout_seconds"]
+    if widened and not names_a_cause and not is_switched_off:
         yield "retry.when: names no cause, so what retry.repeat allows has no effect; add reset, or a status"

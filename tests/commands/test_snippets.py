@@ -119,6 +119,20 @@ def test_a_route_file_passes_check_config_and_values_of_the_chart_its_schema(
     assert "no route leads to GATEWAY_UPSTREAM_URL" not in result.stderr
 
 
+@of("yaml")
+def test_a_whole_route_file_of_a_page_is_not_warned_of(text: str, run: Run, tmp_path: Path) -> None:
+    """With GATEWAY_UPSTREAM_URL, if a route of it leads there; certificates are those of the reader."""
+    text = textwrap.dedent(text)
+    if not re.search(r"^routes:", text, re.MULTILINE):
+        pytest.skip("a part of a route file, or values of the chart")
+    path = tmp_path / "routes.yaml"
+    path.write_text(text, encoding="utf-8")
+    leads_there = not all("upstream" in route for route in yaml.safe_load(text)["routes"])
+    enough = {name: value for name, value in ENOUGH.items() if leads_there or name != "GATEWAY_UPSTREAM_URL"}
+    result = run("check-config", **enough, GATEWAY_ROUTES=str(path))
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 @of("python")
 def test_python_samples_compile(text: str) -> None:
     ast.parse(textwrap.dedent(text))

@@ -105,6 +105,18 @@ def test_a_routes_budget_is_its_upstreams(tmp_path: Path) -> None:
     assert problem == "routes.yaml:5: routes[0].retry.budget_floor: is no key of this place"
 
 
+def test_a_route_that_sends_nothing_again_needs_no_other_repeat_than_its_upstreams(tmp_path: Path) -> None:
+    upstream = "retry: {when: reset, repeat: idempotent}"
+    for policy, doubtful in (
+        ("when: off", False),
+        ("when: off, repeat: idempotent", True),
+        ("when: stale", True),
+    ):
+        plan = planned(tmp_path, FRAME % (upstream, "pending: 1", f"retry: {{{policy}}}"))
+        found = list(plan_warnings(plan, Settings.model_validate({})))
+        assert any("retry.when: names no cause" in text for text in found) == doubtful, policy
+
+
 @pytest.mark.parametrize(
     ("policy", "warning"),
     [
