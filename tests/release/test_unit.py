@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,11 @@ def analyzed(folder: Path, text: str, *command: str) -> subprocess.CompletedProc
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     good = analyzed(tmp_path, UNIT.read_text(), "verify")
-    assert (good.returncode, good.stdout + good.stderr) == (0, "")
+    of_others = re.compile(
+        r"^/(usr/)?lib/systemd/system/"
+    )  # what it says of other units that this machine has
+    told = [line for line in (good.stdout + good.stderr).splitlines() if not of_others.match(line)]
+    assert (good.returncode, told) == (0, [])
     bad = analyzed(tmp_path, UNIT.read_text().replace("PrivateTmp", "PrivateTemp"), "verify")
     assert "PrivateTemp" in bad.stderr, "the checker must be able to fail"
 
@@ -72,3 +77,33 @@ def test_every_credential_bears_the_name_of_a_setting() -> None:
 @pytest.mark.parametrize("name", ["CapabilityBoundingSet", "AmbientCapabilities"])
 def test_the_service_has_no_capability(name: str) -> None:
     assert values(name) == [""]
+
+
+def test_roots_commands_read_the_services_settings_by_the_lines_of_the_page(tmp_path: Path) -> None:
+    """The folder of settings is the test's, and the command its Python's; what is typed is the page's."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    section = page.partition("## A machine with systemd")[2].partition("\n## ")[0]
+    _, made, used = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    function = used.partition("\n}\n")[0] + "\n}\n"
+    typed = f"set -e\n{made}{function}gateway check-config\n"
+    for old, new in (
+        ("/etc/whatomate-gateway", str(tmp_path)),
+        ("/opt/whatomate-gateway/bin/whatomate-gateway", f"{sys.executable} -m gateway"),
+        ("'…'", f"'{'s' * 32}'"),
+    ):
+        assert old in typed
+        typed = typed.replace(old, new)
+    (tmp_path / "secrets").mkdir()
+    done = subprocess.run(
+        ["bash"],
+        input=typed,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "GATEWAY_UPSTREAM_URL=http://127.0.0.1:3000" in done.stdout
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
+    assert (tmp_path / "environment").stat().st_mode & 0o777 == 0o600

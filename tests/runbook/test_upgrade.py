@@ -59,7 +59,7 @@ async def test_an_upgrade_and_its_way_back_refuse_nobody(world: World, site: Sit
     one = await site(world.url, {"old": former, "new": ROOT})
     people = People(one, world)
     one.holds = people.everybody_is_known
-    one.variables["NEW"] = "new"
+    one.variables["NEW"] = "registry.example/whatomate-gateway:new"
     await people.everybody_is_known()
     assert (await world.sql(applied, LEFT_OUT))[0][0] == 0
     await one.carry_out(carried_out()["Upgrade"])
@@ -75,7 +75,7 @@ async def test_an_upgrade_that_replaces_before_it_migrates_is_seen_to_stop(
     one = await site(world.url, {"old": former, "new": ROOT})
     people = People(one, world)
     one.holds = people.everybody_is_known
-    one.variables["NEW"] = "new"
+    one.variables["NEW"] = "registry.example/whatomate-gateway:new"
     steps = {step.number: step for step in carried_out()["Upgrade"]}
     with pytest.raises(Refused, match=f"gateway-0 is not ready.*{LEFT_OUT}"):
         await one.carry_out([steps[1], steps[3], steps[2]])
