@@ -86,6 +86,8 @@ async def running(name: str, work: Path, gateway: int, service: int) -> AsyncIte
         "port_value: 8080": f"port_value: {gateway}",
         "port_value: 3000": f"port_value: {service}",
         "/run/nginx-decisions": f"{work}/decisions",
+        "/etc/haproxy/": f"{work}/",
+        "/etc/traefik/": f"{work}/",
     }
     for file in recipe.files:
         text = (EXAMPLES / file).read_text()

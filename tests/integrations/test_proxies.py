@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from authcore.identity_headers import FAMILIES, HEADERS
 from gateway.endpoints.hosted import ENDPOINTS
-from tests.integrations.proxies import ON, RECIPES, running
+from tests.integrations.proxies import EXAMPLES, ON, RECIPES, running
 from tests.support.calls import bearer, get, request
 from tests.support.peers import Client, Upstream
 from tests.support.spellings import AMBIGUOUS, ANOTHER_SPELLING
@@ -416,3 +416,14 @@ async def test_an_organization_that_the_caller_may_not_use_counts_as_absent(
             seen = upstream.requests[-1]
             assert seen.one("X-Org-ID") == str(acted_in)
             assert seen.one("X-Organization-ID") in {str(acted_in), None}
+
+
+@PROXIES
+def test_an_example_names_its_other_files_whole(proxy: str) -> None:
+    """A proxy that a service manager starts has another working directory than its configuration's folder."""
+    main, *others = RECIPES[proxy].files
+    lines = [line.partition("# ")[0] for line in (EXAMPLES / main).read_text().splitlines()]
+    for other in others:
+        assert (
+            [line for line in lines if f"/{other}" in line] == [line for line in lines if other in line] != []
+        )
