@@ -72,6 +72,8 @@ def _page(commands: list[Described]) -> Iterator[str]:
     program, *rest = commands
     yield '.\\" Generated from the commands themselves by `whatomate-gateway man`.'
     yield f'.TH WHATOMATE\\-GATEWAY 1 "" "{PROGRAM} {_roff(running_version())}"'
+    # Lines of names are neither hyphenated, as names are copied, nor spread, as they have no spaces to spread.
+    yield from (".nh", ".ad l")
     yield from (".SH NAME", f"{_roff(PROGRAM)} \\- {_roff(_lowered(program.paragraphs[0]))}")
     yield ".SH SYNOPSIS"
     yield from (f".B {_roff(PROGRAM)}", _roff("COMMAND [OPTIONS] [ARGS]..."))
@@ -104,9 +106,13 @@ def _paragraphs(paragraphs: Sequence[str]) -> Iterator[str]:
         yield _roff(one)
 
 
+_BREAK: Final = "|\\:"
+"""A bar behind which a line may be broken: a choice of many words is longer than a line."""
+
+
 def _options(command: Described) -> Iterator[str]:
     for names, meaning in command.options:
-        yield from (".TP", f".B {_roff(names)}", _roff(meaning))
+        yield from (".TP", f".B {_roff(names).replace('|', _BREAK)}", _roff(meaning))
 
 
 def _roff(text: str) -> str:

@@ -111,6 +111,23 @@ def test_the_manual_page_is_accepted_and_names_every_command_and_option(run: Run
             assert meaning[:30].strip() in text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"), meaning
 
 
+def test_the_manual_page_fits_a_terminal_and_cuts_no_name(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "whatomate-gateway.1"
+    page.write_text(run("man").stdout, encoding="utf-8")
+    done = subprocess.run(
+        [program("man"), "--warnings", "-l", str(page)],
+        env={"PATH": "/usr/bin:/bin", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_SECONDS,
+        check=True,
+    )
+    assert done.stderr == ""
+    lines = re.sub(".\b", "", done.stdout).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert not [line for line in lines if line.endswith("\N{HYPHEN}")]
+
+
 def test_the_manual_page_is_the_same_each_time_and_leaves_the_commands_as_they_are(run: Run) -> None:
     assert list(described(main)) == list(described(main))
     assert run("man").stdout == run("man").stdout
@@ -121,7 +138,7 @@ def test_what_begins_like_a_request_of_roff_is_text(run: Run) -> None:
     for line in run("man").stdout.splitlines():
         assert not line.startswith("'")
         if line.startswith("."):
-            assert re.match(r'\.(\\"|TH|SH|SS|PP|TP|B|I|nf|fi)\b|\.\\"', line), line
+            assert re.match(r'\.(\\"|TH|SH|SS|PP|TP|B|I|ad|fi|nf|nh)\b|\.\\"', line), line
 
 
 def test_the_version_says_python_whether_compiled_and_the_commit(run: Run) -> None:
