@@ -38,6 +38,7 @@ PROGRAM: Final = "whatomate-gateway"
 """What the names of connections begin with, unless the URL has an ``application_name``."""
 _ASK: Final = (
     "SELECT pg_postmaster_start_time() AS started, current_setting('transaction_read_only')::bool AS read_only, "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()) AS database, current_user::text AS role, "
     "pg_backend_pid() AS process, CASE WHEN pg_backend_pid() = $1::integer THEN "
     "set_config('default_transaction_isolation', 'read committed', false) END"
 )
@@ -54,15 +55,27 @@ class StatementCache(StrEnum):
 
 
 class Server(NamedTuple):
-    """Identity of a running PostgreSQL, and whether it takes writes.
+    """Identity of a database of a running PostgreSQL, the role that sees it, and whether it takes writes.
 
     Attributes:
         started: Start time of its postmaster in microseconds, which no two servers share.
+        database: The database's object id: a new URL, or a pooler, may lead to another one of the same server.
+        role: The role that statements run as: a new URL may name another.
         read_only: It refuses writes: a standby, or ``default_transaction_read_only``.
     """
 
     started: datetime
+    database: int
+    role: str
     read_only: bool
+
+    def is_same_database(self, other: Server) -> bool:
+        """Return whether both are the same database of the same running server."""
+        return self.started == other.started and self.database == other.database
+
+    def is_same_view(self, other: Server) -> bool:
+        """Return whether both are the same database as the same role sees it."""
+        return self.is_same_database(other) and self.role == other.role
 
 
 @dataclass(slots=True, eq=False)
@@ -207,7 +220,7 @@ class Address:
         # The process id in the handshake is the server's own, unless a pooler made it up.
         if row["process"] != connection.get_server_pid() and may_change:
             return None
-        return Server(row["started"], row["read_only"])
+        return Server(row["started"], row["database"], row["role"], row["read_only"])
 
 
 async def connect(

@@ -239,10 +239,10 @@ class Changes:
         if self._late >= _LATE:
             self._is_proven = False
         server = self._store.server
-        if server is not None and server.started != opened.server.started:
+        if server is not None and not server.is_same_database(opened.server):
             # The address has moved: the pool or this connection is still at the old server.
             await self._store.look()
-            if self._store.server is not None and self._store.server.started != opened.server.started:
+            if self._store.server is not None and not self._store.server.is_same_database(opened.server):
                 ended.set()
         return True
 

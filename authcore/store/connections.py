@@ -1,10 +1,11 @@
-"""Set of open connections that all lead to one server: which one, which of them are good, and how they are closed.
+"""Set of open connections that all lead to one database of one server, as one role: which are good, and their closing.
 
 Laws:
 
 - The server is that of the newest connection; but one that is read-only is not taken while a connection to one that can
   be written to lives.
-- A connection to another server is retired: closed at once when it is free, and when it is back otherwise.
+- A connection to another server, to another database of it, or as another role is retired: closed at once when it is
+  free, and when it is back otherwise.
 - A server that is promoted where it stands is the same server.
 """
 
@@ -31,8 +32,8 @@ class Connections:
     Attributes:
         every: All that are open, lent or free.
         free: Those that are not lent; the one used last is at the end.
-        server: The server they lead to; None before the first.
-        moves: Counts how often the server changed.
+        server: The server, database and role they lead to; None before the first.
+        moves: Counts how often that changed, but for whether it takes writes.
         moved: Called when it has changed, once the connections to the old one are retired.
         suspected: Called when a connection shows that its server is not what it was.
     """
@@ -56,7 +57,7 @@ class Connections:
         """Return whether a connection may be lent."""
         if one.retired or one.connection.is_closed() or self.server is None:
             return False
-        if one.server.started != self.server.started:
+        if not one.server.is_same_view(self.server):
             return False
         is_read_only = one.is_read_only
         if is_read_only == self.server.read_only:
@@ -74,8 +75,8 @@ class Connections:
             return False
         self.server = found
         if known is not None and found != known:
-            self.retire(lambda other: other.server.started != found.started or other.is_read_only)
-            if known.started != found.started:
+            self.retire(lambda other: not other.server.is_same_view(found) or other.is_read_only)
+            if not known.is_same_view(found):
                 self.moves += 1
                 self.moved()
         return True

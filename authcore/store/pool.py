@@ -278,7 +278,7 @@ class DatabasePool:
         )
         yield MetricSample(
             "moves",
-            "Times that the address led to another server.",
+            "Times that the address led to another server, database or role.",
             lambda: connections.open.moves,
             counts=True,
         )
