@@ -8,6 +8,8 @@ Laws:
 - Statements are written for READ COMMITTED, whatever the role or the database has as its default. A connection is set
   so while it is opened; behind a pooler that would set other programs' connections.
 - A connection says of its server what :class:`Server` has, before it is used for anything else.
+- A connection whose reads go to another server than its writes is refused: a standby may lag behind, and a revocation
+  would not hold.
 - Behind a pooler statements are not prepared, unless a setting allows it: in transaction mode the next
   transaction has another server connection, where the name of a statement is unknown, or another program's.
 """
@@ -23,7 +25,7 @@ import asyncpg
 
 from authcore.database_url import parse
 from authcore.store.certificates import require_readable
-from authcore.store.failures import classify
+from authcore.store.failures import ReadsElsewhere, classify
 from authcore.store.hosts import Hosts
 from authcore.store.kinds import FailureKind
 
@@ -42,6 +44,8 @@ _ASK: Final = (
     "pg_backend_pid() AS process, CASE WHEN pg_backend_pid() = $1::integer THEN "
     "set_config('default_transaction_isolation', 'read committed', false) END"
 )
+# It calls nothing volatile and names no table, so a pooler that spreads reads does so with this one.
+_READ: Final = "SELECT pg_postmaster_start_time()"
 _STATEMENTS: Final = 100
 
 
@@ -220,6 +224,8 @@ class Address:
         # The process id in the handshake is the server's own, unless a pooler made it up.
         if row["process"] != connection.get_server_pid() and may_change:
             return None
+        if await connection.fetchval(_READ) != row["started"]:
+            raise ReadsElsewhere
         return Server(row["started"], row["database"], row["role"], row["read_only"])
 
 

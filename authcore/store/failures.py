@@ -91,6 +91,13 @@ class HostsSilent(TimeoutError):
     """None of the hosts of the URL answered; the text says how many, and names none."""
 
 
+class ReadsElsewhere(asyncpg.InterfaceError):
+    """A pooler sends statements that only read to another server than those that write."""
+
+    def __init__(self) -> None:
+        super().__init__("a pooler reads from another server than it writes to")
+
+
 class CertificateUnreadable(OSError):
     """A certificate or key file that the URL names cannot be read."""
 
@@ -202,6 +209,7 @@ _TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...],
     (pg.ClientConfigurationError, FailureKind.ADDRESS),
     (ValueError, FailureKind.ADDRESS),
     (OverflowError, FailureKind.ADDRESS),
+    (ReadsElsewhere, FailureKind.POOLER),
     (asyncpg.InterfaceError, FailureKind.LOST),
     (pg.ProtocolError, FailureKind.LOST),
     (asyncpg.InternalClientError, FailureKind.LOST),

@@ -75,7 +75,8 @@ ADVICE: Final[Mapping[FailureKind, str]] = {
     FailureKind.CANCELLED: "check who cancels statements, and the role's statement_timeout",
     FailureKind.POOLER: "a pooler in transaction mode gives each transaction another server connection: set "
     "GATEWAY_DATABASE_STATEMENT_CACHE=off, and GATEWAY_DATABASE_LISTEN_URL to PostgreSQL itself; one in statement mode "
-    "(PgBouncer's pool_mode) has no transactions and cannot be used",
+    "(PgBouncer's pool_mode) has no transactions and cannot be used; one that reads from standbys has to read from the "
+    "primary (pgpool: load_balance_mode = off)",
     FailureKind.ROWS: "compare the tables with those that Whatomate and migrate create: a column or constraint differs",
     FailureKind.ADDRESS: "write GATEWAY_DATABASE_URL as postgresql://user:password@host:5432/name, its password "
     "%-encoded",

@@ -14,7 +14,7 @@ from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
 from authcore.store.certificates import require_readable
-from authcore.store.failures import CertificateUnreadable, classify, is_mistake, translated
+from authcore.store.failures import CertificateUnreadable, ReadsElsewhere, classify, is_mistake, translated
 from authcore.store.kinds import ABSENT, ADVICE, SILENT, FailureKind
 from tests.support.databases import execute, named
 from tests.support.domain import open_store
@@ -130,6 +130,7 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (pg.ProtocolViolationError('bind message has 1 result formats but "" has 2'), FailureKind.POOLER),
         (pg.InvalidSQLStatementNameError('prepared statement "x" does not exist'), FailureKind.POOLER),
         (pg.DuplicatePreparedStatementError('prepared statement "x" already exists'), FailureKind.POOLER),
+        (ReadsElsewhere(), FailureKind.POOLER),
         (pg.DiskFullError("could not extend file"), FailureKind.DISK_FULL),
         (pg.LockNotAvailableError("canceling statement due to lock timeout"), FailureKind.LOCKED),
         (pg.QueryCanceledError("canceling statement due to statement timeout"), FailureKind.CANCELLED),
