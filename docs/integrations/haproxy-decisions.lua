@@ -18,6 +18,7 @@ local function is_override(name)
     local folded = name:lower():gsub("[^a-z0-9]", "-")
     return folded:find("^x%-http%-method") or folded == "x-method-override" or folded:find("^x%-original%-")
         or folded:find("^x%-rewrite%-") or folded:find("^x%-envoy%-") or folded == "x-forwarded-prefix"
+        or folded == "script-name" or folded == "x-script-name"
 end
 
 local function refuse(txn, status, answer)

@@ -33,7 +33,10 @@ _SPELLINGS: Final[dict[str, Callable[[str], str]]] = {
     "with one underscore": lambda name: name.replace("-", "_", 1),
     "with tildes": lambda name: name.replace("-", "~"),
 }
-_OVERRIDES: Final = ("X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Envoy-Original-Path")
+_OVERRIDES: Final = (
+    *("X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Envoy-Original-Path"),
+    *("SCRIPT_NAME", "X-Script-Name"),
+)
 _SECRETS: Final = (
     "",
     "secret",
@@ -258,7 +261,7 @@ CHECKS: Final = (
         "override-headers",
         "Headers that name another path or method",
         "What was authorized is what is served: no header replaces the path or the method.",
-        "Strip X-Original-URL, X-Rewrite-URL and the X-HTTP-Method family before a request is forwarded.",
+        "Strip X-Original-URL, X-Rewrite-URL, SCRIPT_NAME and the X-HTTP-Method family before a request is forwarded.",
         overrides,
     ),
     Check(

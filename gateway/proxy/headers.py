@@ -5,6 +5,7 @@ Laws:
 - Names are compared after :func:`fold`, so ``X_User.ID`` is ``x-user-id``: servers that map names to variables cannot
   tell them apart, so neither does this policy.
 - Managed names are removed first, whatever the client sent; then ours are set. An absent value leaves no header behind.
+- Names by which some server takes another path, address or caller than the gateway are removed too (``CLAIMED``).
 - Hop-by-hop fields, and those that Connection names, are removed before ours are set: a client cannot remove ours by
   naming them.
 - A name that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
@@ -53,10 +54,29 @@ that); every ``x-forwarded-*`` belongs to them too. ``Proxy`` is there because C
 which HTTP clients obey (CVE-2016-5385). Names of one CDN alone (``CF-Connecting-IP``) are not there: services read them
 where that CDN is in front."""
 
+CLAIMED: Final = frozenset(
+    {
+        # RFC 3875 section 4.1, as servers spell their own variables. gunicorn takes SCRIPT_NAME off the path if it
+        # trusts the peer, as it does each one on its own machine.
+        *(b"auth-type", b"gateway-interface", b"path-info", b"path-translated", b"query-string"),
+        *(b"remote-addr", b"remote-host", b"remote-ident", b"remote-user", b"request-method", b"request-uri"),
+        *(b"script-name", b"server-name", b"server-port", b"server-protocol", b"server-software"),
+        *(b"x-script-name", b"x-traversal-path"),
+        # The scheme, the host, a certificate. Tornado reads X-Scheme first; the last three are Jetty's.
+        *(b"front-end-https", b"x-scheme", b"x-url-scheme", b"x-host", b"x-http-host-override"),
+        *(b"proxy-client-ip", b"proxy-auth-cert", b"proxy-ssl-id", b"x-proxied-https"),
+    }
+)
+CLAIMED_PREFIXES: Final = (b"l5d-", b"x-original-", b"x-rewrite-", b"wl-proxy-", b"-ws")
+"""Names, and beginnings of names, under which some server or framework takes another path, host, scheme or caller than
+the gateway has found, or a mesh another destination, without being configured to. The last two are WebLogic's and
+WebSphere's (``$WSRU`` is the user). A client's are removed; a route may set them."""
+
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
 _FAMILIES: Final = tuple(family.encode("ascii") for family in FAMILIES)
 MANAGED_PREFIXES: Final = (*_FAMILIES, b"x-forwarded-")
+_REMOVED_PREFIXES: Final = MANAGED_PREFIXES + CLAIMED_PREFIXES
 
 _WIRE: Final = frozenset({b"content-length"}) | HOP_BY_HOP
 _EXACT: Final = frozenset(
@@ -117,7 +137,7 @@ class HeaderPolicy:
         self.trace = trace or TracePolicy()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._of_identity = frozenset(fold(name) for name in self._names.values())
-        self._managed = self._of_identity | FORWARDED | STEERING | {b"x-request-id"}
+        self._removed = self._of_identity | FORWARDED | CLAIMED | STEERING | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
         self._blocks: dict[frozenset[str], dict[ref[Principal], bytes]] = {}
 
@@ -128,8 +148,8 @@ class HeaderPolicy:
             folded = fold(name)
             verdict = not (
                 folded in _WIRE
-                or folded in self._managed
-                or folded.startswith(MANAGED_PREFIXES)
+                or folded in self._removed
+                or folded.startswith(_REMOVED_PREFIXES)
                 or (folded in _EXACT and name.lower() != folded)
             )
             if len(self._passes) < _REMEMBERED and len(name) <= _LONGEST:

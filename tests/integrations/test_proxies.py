@@ -57,6 +57,7 @@ ORDINARY = ("X-Organization-ID", "X-User", "X-Usernames", "X-Organization", "X-A
 OVERRIDES = (
     *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
     *("X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Envoy-Original-Path", "X-Forwarded-Prefix"),
+    *("SCRIPT_NAME", "X-Script-Name"),
 )
 """Names under which frameworks take another path or method than the request line's."""
 

@@ -13,15 +13,29 @@ from hypothesis import strategies as st
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from config.groups.serving import Header
 from gateway.faults import UnsafeIdentity
-from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderPolicy, fold
+from gateway.proxy.headers import (
+    CLAIMED,
+    CLAIMED_PREFIXES,
+    FORWARDED,
+    MANAGED_PREFIXES,
+    HeaderPolicy,
+    fold,
+)
 from gateway.proxy.response_headers import response_start
 from gateway.wire.framing import HOP_BY_HOP
 from gateway.wire.messages import RequestHead, ResponseHead
 
 NAMES = Header.model_validate({"session_id": "X-Session"}).model_dump()
 MANAGED = sorted(
-    {*(name.lower().encode() for name in NAMES.values()), *FORWARDED, b"x-request-id", b"x-forwarded-for"}
+    {
+        *(name.lower().encode() for name in NAMES.values()),
+        *FORWARDED,
+        *CLAIMED,
+        b"x-request-id",
+        b"x-forwarded-for",
+    }
 )
+PREFIXES = MANAGED_PREFIXES + CLAIMED_PREFIXES
 TOKEN = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 SEPARATORS = b"-_.!#$%&'*+^`|~"
 
@@ -65,7 +79,7 @@ def test_no_alias_of_a_managed_name_passes(alias: bytes, value: bytes) -> None:
     assert sent([(b"Host", b"h"), (alias, value)]) == [(b"Host", b"h")]
 
 
-@given(st.sampled_from(MANAGED_PREFIXES), names, st.booleans())
+@given(st.sampled_from(PREFIXES), names, st.booleans())
 def test_no_name_below_a_managed_prefix_passes(prefix: bytes, rest: bytes, underscored: bool) -> None:
     name = (prefix.replace(b"-", b"_") if underscored else prefix) + rest
     assert not laws().passes(name)
@@ -77,7 +91,7 @@ def test_every_other_line_passes_byte_exact_and_in_order(lines: list[tuple[bytes
     decisive = HOP_BY_HOP | {b"content-length", b"host", b"authorization", b"cookie", b"expect", b"range"}
     for name, _ in lines:
         folded = fold(name)
-        assume(folded not in MANAGED and not folded.startswith(MANAGED_PREFIXES) and folded not in decisive)
+        assume(folded not in MANAGED and not folded.startswith(PREFIXES) and folded not in decisive)
     assert sent(lines) == lines
 
 
