@@ -25,7 +25,6 @@ from authcore.errors import (
     CurrentPasswordWrong,
     EmailTaken,
     InvitationRejected,
-    InvitationRequired,
     LoginRejected,
     NotAMember,
     OrganizationUnknown,
@@ -141,9 +140,10 @@ class Accounts:
             raise EmailTaken
         if not row.is_active:
             raise UserDisabled
-        if spending is None and await self._store.was_removed(row.user_id, place.organization_id):
-            raise InvitationRequired
-        if not await self._store.add_member(row.user_id, place.organization_id, place.role_id, spending):
+        added = await self._store.add_member(
+            row.user_id, place.organization_id, place.role_id, spending, uninvited=spending is None
+        )
+        if not added:
             raise AlreadyMember
         await self._counterpart.forget_permissions(row.user_id, place.organization_id)
         return await self._signed_in_by(row, place.organization_id, now, visit)

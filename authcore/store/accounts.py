@@ -8,6 +8,7 @@ Laws:
 - An invitation is spent before the membership is written: its inviter may be the user who comes back with it, and is
   judged by what they may do without it.
 - A user who was removed from an organization comes back by an invitation or by an administrator, not by registering.
+  That is decided in the transaction that writes the membership.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import orjson
 from asyncpg import UniqueViolationError
 
 from authcore import permissions
+from authcore.errors import InvitationRequired
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
 from authcore.store.locks import LOCK_USER, despite_others
@@ -85,11 +87,10 @@ SELECT EXISTS (SELECT FROM user_organizations
         AND NOT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2
                         UNION ALL SELECT FROM gateway_former_memberships WHERE user_id = $1 AND organization_id = $2))
 """
-_WAS_REMOVED: Final = f"""
+_WAS_MEMBER: Final = """
 SELECT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2 AND deleted_at IS NOT NULL
                UNION ALL SELECT FROM gateway_former_memberships WHERE user_id = $1 AND organization_id = $2)
-    AND NOT ({_IS_MEMBER.strip().removeprefix("SELECT ")})
-"""  # noqa: S608 - of the statement above
+"""
 # Whatomate may hold a unique index over the pair that counts deleted rows: the deleted row is given back its life.
 _REVIVE_MEMBER: Final = """
 UPDATE user_organizations SET deleted_at = NULL, role_id = $3, is_default = false, updated_at = now()
@@ -199,14 +200,27 @@ class AccountRows(Subjects):
             return None
 
     async def add_member(
-        self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        role_id: UUID | None,
+        spending: Spend | None = None,
+        *,
+        uninvited: bool = False,
     ) -> bool:
-        """Make the user a member; False when they are one already."""
+        """Make the user a member; False when they are one already.
+
+        Raises:
+            InvitationRequired: They come `uninvited`, and have been removed from the organization.
+        """
 
         async def add(connection: Connection) -> bool:
             await connection.execute(LOCK_USER, str(user_id))
             if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
                 return False
+            # In this order: a member who is removed meanwhile is found among the removed ones.
+            if uninvited and await connection.fetchval(_WAS_MEMBER, user_id, organization_id):
+                raise InvitationRequired
             if spending is not None:
                 await spend(connection, spending, user_id)
             if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
@@ -214,10 +228,6 @@ class AccountRows(Subjects):
             return True
 
         return await despite_others(lambda: self._pool.transact(add))
-
-    async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
-        """Return whether the user was a member of the organization, and has been removed from it."""
-        return bool(await self._pool.fetchval(_WAS_REMOVED, user_id, organization_id))
 
     async def password_of(self, user_id: UUID) -> PasswordRow | None:
         """Return the user's e-mail and password hash; None when there is no such user."""

@@ -240,13 +240,19 @@ class AccountStore(SubjectReader, Protocol):
         With `spending` an invitation is used up by that, or ``InvitationSpent`` raised and nothing done.
         """
 
-    async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
-        """Return whether the user was a member of the organization, and has been removed from it."""
-
     async def add_member(
-        self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        role_id: UUID | None,
+        spending: Spend | None = None,
+        *,
+        uninvited: bool = False,
     ) -> bool:
-        """Make the user a member; False when they are one already. `spending` as in ``add_user``."""
+        """Make the user a member; False when they are one already. `spending` as in ``add_user``.
+
+        A user who comes `uninvited` and was removed from the organization is refused by ``InvitationRequired``.
+        """
 
     async def password_of(self, user_id: UUID) -> PasswordRow | None:
         """Return the user's e-mail and password hash; None when there is no such user."""

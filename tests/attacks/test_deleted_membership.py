@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from authcore.store.locks import LOCK_USER
 from tests.support.accounts import new_invitation
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post
+from tests.support.peers import PATIENCE
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -79,6 +81,34 @@ async def test_a_removed_member_does_not_come_back_by_registering(
     invitation = await new_invitation(gateway, world)
     await granted(gateway, post("/api/auth/register", {**again, "invitation": invitation}))
     assert (await ask(gateway, contacts)).status == 200
+
+
+async def test_a_member_who_is_removed_while_they_register_does_not_come_back(
+    world: World, start: Start
+) -> None:
+    """Somebody who expects it registers again and again: one of the requests is at work at that moment."""
+    gateway = await start(world.url)
+    again = {"email": "both@example.com", "password": PASSWORD, "full_name": "B"}
+    connection = await asyncpg.connect(world.url)
+    try:
+        async with asyncio.TaskGroup() as group, asyncio.timeout(PATIENCE), connection.transaction():
+            await connection.execute(LOCK_USER, str(world.both))
+            asked = group.create_task(
+                ask(gateway, post("/api/auth/register", {**again, "organization_id": str(world.other)}))
+            )
+            waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not await world.sql(waiting):
+                await asyncio.sleep(0.01)
+            await world.sql(
+                "DELETE FROM user_organizations WHERE user_id = $1 AND organization_id = $2",
+                *(world.both, world.other),
+            )
+    finally:
+        await connection.close()
+    is_refusal(asked.result(), 403, "Registration is by invitation: send the invitation that you were given")
+    assert not await world.sql(
+        "SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2", world.both, world.other
+    )
 
 
 async def test_a_user_without_any_row_still_belongs_to_the_home_organization(

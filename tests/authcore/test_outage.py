@@ -131,7 +131,6 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "replace_password": lambda store: store.replace_password(
         ONE, before="a", after="b", but=None, at=AT, over=AT
     ),
-    "was_removed": lambda store: store.was_removed(ONE, ONE),
     "note_passwords": lambda store: store.note_passwords(),
     "role_grants": lambda store: store.role_grants(ONE, ONE),
     "add_invitation": lambda store: store.add_invitation(INVITATION, b"a"),
