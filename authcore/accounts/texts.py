@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +15,10 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 # The mail server decides which addresses exist. These patterns exclude what could break a header, a log or a query.
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Unicode's Default_Ignorable_Code_Point as far as str.isprintable() lets it pass, and the empty pattern of Braille.
+_INVISIBLE: Final = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -46,11 +51,16 @@ def acceptable_email(email: str) -> str:
     """Return `email`, trimmed.
 
     Raises:
-        EmailUnacceptable: it cannot be an address, or it holds what nobody sees (U+200B, a soft hyphen, a final dot)
-            and so looks like another one.
+        EmailUnacceptable: it cannot be an address, or it looks like another one: it holds what nobody sees (U+200B, a
+            soft hyphen, a filler), ends with a dot, or is not in normalization form C (RFC 6532 section 3.1).
     """
     email = email.strip()
-    looks_like_another = not email.isprintable() or email.endswith(".")
+    looks_like_another = (
+        not email.isprintable()
+        or email.endswith(".")
+        or _INVISIBLE.search(email) is not None
+        or not unicodedata.is_normalized("NFC", email)
+    )
     if len(email) > _LENGTH or _EMAIL.match(email) is None or looks_like_another:
         raise EmailUnacceptable
     return email

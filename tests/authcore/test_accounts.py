@@ -125,6 +125,11 @@ async def test_unacceptable_values_are_refused_and_nothing_is_kept(world: World)
         "x\u202egnp@example.com",
         "quack@example.com.",
         "quack@example.com\u2060",
+        *(
+            f"qu{mark}ack@example.com"
+            for mark in "\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0100"
+        ),
+        "jose\u0301@example.com",
     ):
         with pytest.raises(EmailUnacceptable):
             await register(world, organization, email)
