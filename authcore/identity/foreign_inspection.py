@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _UNPROVED: Final = "its signature is by no key of its issuer's key set"
 _REJECTED: Final = (
-    "its audience is not in GATEWAY_ISSUER_AUDIENCE, its e-mail is not verified, or it is not valid yet (nbf in the "
-    "future, or iat far in it)"
+    "its audience is not in GATEWAY_ISSUER_AUDIENCE, its e-mail is not verified, it is not valid yet (nbf in the "
+    "future, or iat far in it), or it is for another use (a logout token, by its events or its typ)"
 )
 
 

@@ -10,7 +10,8 @@ Laws:
 - An e-mail counts only if the issuer verified it (:mod:`authcore.tokens.openid_claims`).
 - An e-mail leads to an account only if somebody proved the e-mail of that account, too: a person who registers an
   address first must not own the account of the person who comes with a token for it (:mod:`authcore.store.origins`).
-- Only an access token is replaced by it: nothing here is a refresh token or a ticket.
+- Only an access token is replaced by it: nothing here is a refresh token or a ticket. A token that the issuer signed
+  for another use, such as a logout token, is refused.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ class ForeignIssuer:
             IssuerUnavailable: The key set cannot be fetched, so the token cannot be judged.
         """
         payload, key = await prove_remotely(token, self.keys, self.steady(), self._mapped.token_bytes)
+        if "events" in payload or _is_for_another_use(jws.read_header(token).get("typ")):
+            raise TokenRejected
         expires_at = self._check(payload, now)
         mapped = self._mapped
         return ForeignUser(
@@ -189,6 +192,14 @@ class ForeignIssuer:
         if len(taken) != 1:
             raise SubjectUnknown
         return taken[0].user_id
+
+
+def _is_for_another_use(typ: object) -> bool:
+    """Return whether a token's ``typ`` says that it is none to call with (RFC 8725 section 3.11, RFC 9068)."""
+    if not isinstance(typ, str):
+        return typ is not None
+    kind = typ.lower().removeprefix("application/")
+    return kind.endswith("+jwt") and kind != "at+jwt"
 
 
 def _required(value: T | None) -> T:

@@ -62,6 +62,14 @@ async def test_a_foreign_token_founds_nothing_that_outlives_it(
     assert await world.sql("SELECT FROM gateway_sessions") == []
 
 
+async def test_a_token_to_call_with_is_taken_by_any_name_of_its_type(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    for typ in ("JWT", "jwt", "at+jwt", "application/at+jwt", "AT+JWT", "Bearer", None):
+        assert (await ask(gate, get("/api/x", bearer(provider.token(typ=typ))))).status == 200, typ
+
+
 async def test_what_it_says_of_roles_is_not_believed(
     world: World, start: Start, provider: Provider, upstream: Upstream
 ) -> None:
@@ -121,6 +129,11 @@ REFUSED: dict[str, dict[str, Any]] = {
     "an hour late": {"exp": int(time.time()) - 3600},
     "later than the leeway": {"exp": int(time.time()) - 61},
     "not yet by more than the leeway": {"nbf": int(time.time()) + 86_400},  # of the moment of import
+    "a logout token by its claims": {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+    **{
+        f"a token of the type {typ!r}": {"typ": typ}
+        for typ in ("logout+jwt", "application/logout+jwt", "Secevent+JWT", "token-introspection+jwt", 7)
+    },
     "an e-mail that folds onto another's": {"email": "bo\N{KELVIN SIGN}@example.com"},
 }
 

@@ -52,7 +52,7 @@ class Provider:
         self.asked += 1
         return self.answer()
 
-    def token(self, kid: str = "first", *, named: bool = True, **changes: Any) -> str:
+    def token(self, kid: str = "first", *, named: bool = True, typ: object = "JWT", **changes: Any) -> str:
         now = int(time.time())
         claims = {
             "iss": ISSUER,
@@ -68,7 +68,7 @@ class Provider:
         said = {name: value for name, value in claims.items() if value is not None}
         pem = self.keys[kid]
         key, described = loaded(pem)
-        return jwt.encode(said, key, described.algorithm, {"kid": kid} if named else {})
+        return jwt.encode(said, key, described.algorithm, {"typ": typ, **({"kid": kid} if named else {})})
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         return {
