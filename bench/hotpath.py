@@ -188,7 +188,7 @@ async def stage(**groups: Any) -> tuple[Exchange, list[bytes]]:
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
     pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001 -- the gateway is ours
-    upstream = UpstreamConnection(gateway._deadlines, write_batch, KnownHeads(), lambda _: None)  # noqa: SLF001
+    upstream = UpstreamConnection(gateway._listener.deadlines, write_batch, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool.unused.add(upstream)
     pool.open += 1

@@ -196,7 +196,7 @@ class Gateway:
 
     def _begin_turns(self) -> tuple[Deadlines, WriteBatch]:
         """Begin what all connections of this loop share."""
-        deadlines = self._deadlines = Deadlines()
+        deadlines = Deadlines()
         deadlines.start()
         self._closing.callback(deadlines.stop)
         return deadlines, WriteBatch(asyncio.get_running_loop().call_soon)

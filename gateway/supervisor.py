@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -85,7 +85,7 @@ class Supervisor:
     metrics: ParentMetrics
     gone: Callable[[], None]
     process: Process | None = None
-    serving: bool = field(default=False)
+    serving: bool = False
 
     async def keep(self, stopping: Stopping) -> int:
         """Keep the worker running until the stop, and return the exit code for it."""

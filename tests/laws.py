@@ -247,9 +247,6 @@ class Module:
                 yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
 
 
-Law = "Callable[[Module], Iterator[str]]"
-
-
 SHARED: Final = ("authcore.identity_headers.", "authcore.database_url.")
 """What config may import of authcore, and nothing besides: the table of identity headers, which settings and triggers
 both follow from, and the parser of database URLs, so that what is checked is what is opened."""
@@ -465,6 +462,22 @@ def defined_names(module: Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
+def a_private_name_is_used(module: Module) -> Iterator[str]:
+    """No other module may use it, so one that its own does not use is dead."""
+    used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name) and is_read(node)}
+    for node in module.tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = {node.name}
+        else:
+            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not is_read(part)}
+        yield from (f"{node.lineno}: {name} is not used" for name in names - used if re.match("_[^_]", name))
+
+
+def is_read(node: ast.Name) -> bool:
+    """Return whether a name stands for its value there, and is not given one."""
+    return isinstance(node.ctx, ast.Load)
+
+
 def compiled_code_waits_outside_of_except(module: Module) -> Iterator[str]:
     """mypyc keeps the handled exception by thread, so one that is awaited under would be everybody's from then on."""
     if module.path not in compiled_paths():
@@ -570,5 +583,6 @@ LAWS: Final = (
     a_module_opens_with_a_caption,
     a_caption_names_the_thing,
     unused_words_stay_unused,
+    a_private_name_is_used,
     an_exemption_has_its_reason,
 )

@@ -40,7 +40,6 @@ _MEMBERS: Final = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OK
 """The members of a public key, which are those of its thumbprint (RFC 7638 section 3.2, RFC 8037 section 2)."""
 
 _Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
-_Public = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class KeyUnusable(ValueError):

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.pause_aware import PauseAwareTimer
-from gateway.logs.limited import LimitedEvents
 from gateway.proxy.choosing import choose
 from gateway.proxy.traffic_faults import BreakerOpen, WaitedTooLong, WaitingRoomFull
 from gateway.traffic.breaker import ENDPOINTS, WAITING, BreakerCount
@@ -45,8 +44,6 @@ UNREACHED: Final = (UpstreamUnreachable, UpstreamNotConnected)
 _HANDED_ON: Final = (*UNREACHED, UpstreamTlsFailed)
 _KNOCK_SECONDS: Final = 0.05
 _LONGEST_KNOCK_SECONDS: Final = 0.5
-
-_EVENTS: Final = LimitedEvents()
 
 log = structlog.get_logger()
 

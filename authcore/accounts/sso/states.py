@@ -34,7 +34,6 @@ BINDING: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _RANDOM_BYTES: Final = 16
 _BODY_BYTES: Final = 16 + 8 + _RANDOM_BYTES
-_TAG_BYTES: Final = 32
 _STATE: Final = re.compile(r"[A-Za-z0-9_-]{96}")
 _PURPOSE: Final = b"whatomate-gateway single sign-on 1 "
 
