@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from authcore.store.session_rows import Laws
+    from authcore.store.session_rows import Transitions
 
 
 class State(StrEnum):
@@ -101,6 +101,6 @@ TABLES: Final[Mapping[Reuse, Mapping[tuple[State, Event], tuple[State, Effect]]]
 """By policy: (state, event) -> (next state, effect). A token that is issued has no second use, so no row for one."""
 
 
-def laws_of(reuse: Reuse) -> Laws:
+def transitions_of(reuse: Reuse) -> Transitions:
     """Return the table as PostgreSQL takes it: four columns."""
     return tuple(zip(*((*when, *then) for when, then in TABLES[reuse].items()), strict=True))

@@ -1,4 +1,4 @@
-"""Former name in route files: the upstream of GATEWAY_UPSTREAM_URL was called `default` there, which is still read.
+"""Former name in route files: the upstream of GATEWAY_UPSTREAM_URL was called ``default`` there, which is still read.
 
 Law: it has one name everywhere else, in log, metrics, status page and signed identities: ``upstream``.
 """

@@ -375,7 +375,7 @@ def authorize_alone_makes_a_permit(module: Module) -> Iterator[str]:
 
 
 def authcore_has_no_clock(module: Module) -> Iterator[str]:
-    """`now` is passed in, so that a test can pass another."""
+    """The time is passed in, so that a test can pass another."""
     clocks = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
     if module.package == "authcore":
         for node in ast.walk(module.tree):

@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ DOTTED: Final = re.compile(
 )
 SIBLING: Final = re.compile(r"(?<![\w./-])([a-z]\w*)((?:\.(?!py\b)[A-Za-z_]\w*)+)(?![\w/-])")
 """A name in another module of the same folder: ``rows.Subject``."""
+OWN: Final = re.compile(r"(?<![`\w:])`([A-Za-z_]\w*)`(?!`)")
+"""A name between single backticks: a parameter, or another name of this module. What is typed elsewhere has double."""
 PATH: Final = re.compile(rf"(?<![\w./<-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w/?(?:::\w+)?")
 ROLE: Final = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`~?\.?([\w.]+)`")
 SPANS: Final = frozenset(
@@ -151,7 +154,18 @@ def broken(path: Path) -> list[str]:
             known = match[1].split(".")[0] in names or resolves(match[1])
             if path.suffix == ".py" and not known:
                 found.append(f"{line}: {match[1]}")
+        found += [f"{line}: {name}" for name in foreign_names(path, text, names)]
     return found
+
+
+def foreign_names(path: Path, text: str, names: set[str]) -> list[str]:
+    """Return what a docstring has between single backticks, and its module does not define."""
+    is_docstring = path.suffix == ".py" and not text.startswith("#")
+    return [
+        f"`{one}`"
+        for one in OWN.findall(text if is_docstring else "")
+        if one not in names and not iskeyword(one)
+    ]
 
 
 @pytest.mark.parametrize("folder", CODE)
@@ -184,6 +198,7 @@ def test_a_reference_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
     ]
     module = tmp_path / "module.py"
     module.write_text(
-        '"""Uses :class:`Known` and :func:`unknown`."""\n\nclass Known: ...  # as gateway/gone.py does\n'
+        '"""Uses :class:`Known` and :func:`unknown`, `Known` and `lost`; not ``x``, nor `is`."""\n\n'
+        "class Known: ...  # as gateway/gone.py does, and `anything`\n"
     )
-    assert broken(module) == ["3: gateway/gone.py", "1: unknown"]
+    assert broken(module) == ["3: gateway/gone.py", "1: unknown", "1: `lost`"]

@@ -40,7 +40,7 @@ from authcore.errors import (
 )
 from authcore.figures import MetricSample
 from authcore.moments import moment
-from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
+from authcore.session_states import TABLES, Effect, Event, Reuse, State, transitions_of
 from authcore.store.rows import Change
 from authcore.store.session_rows import (
     NOWHERE,
@@ -104,7 +104,7 @@ class Sessions:
         self._pairs = TokenPairs(tokens, session_seconds=session_seconds)
         self._grace_seconds = grace_seconds
         self._reuse = reuse
-        self._transitions = laws_of(reuse)
+        self._transitions = transitions_of(reuse)
         self._most = most
         self._displaced = 0
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def members(which: str) -> str:
-    """Return SQL of the memberships `m` for which `which` holds: user, organization, role and default mark."""
+    """Return SQL of the memberships ``m`` for which `which` holds: user, organization, role and default mark."""
     return f"""
 SELECT DISTINCT ON (m.user_id, m.organization_id) m.user_id, m.organization_id, m.is_default, r.id AS role_id,
        r.name AS role

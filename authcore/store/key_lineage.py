@@ -23,7 +23,7 @@ BEFORE: Final = """LEFT JOIN LATERAL (
     FROM line LEFT JOIN LATERAL (
         SELECT is_active, expires_at FROM api_keys WHERE id = line.id AND deleted_at IS NULL OFFSET 0) one
         ON true) before ON true"""
-"""The keys before `key`, as one row: whether all are on, the first of their ends, and which they are.
+"""The keys before ``key``, as one row: whether all are on, the first of their ends, and which they are.
 
 LATERAL with OFFSET 0 has each row found by its index: of a recursion the planner expects many rows, and reads whole
 tables.
@@ -35,4 +35,4 @@ AFTER: Final = """RECURSIVE line AS (
 revoked_among AS (
     UPDATE api_keys SET is_active = false, updated_at = now()
     WHERE id IN (SELECT id FROM line) AND id <> {key} AND is_active AND deleted_at IS NULL {when})"""
-"""What came of `key`, and the switching off of that."""
+"""The keys that ``key`` made, and those that they made, which are switched off."""

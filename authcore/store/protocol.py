@@ -30,13 +30,13 @@ if TYPE_CHECKING:
         UserProfile,
     )
     from authcore.store.session_rows import (
-        Laws,
         Moments,
         NewRefreshToken,
         NewSession,
         Rotated,
         SessionListing,
         SessionRow,
+        Transitions,
         Visit,
     )
 
@@ -120,14 +120,14 @@ class SessionStore(SubjectReader, Protocol):
         self,
         digest: bytes,
         event: str,
-        transitions: Laws,
+        transitions: Transitions,
         at: Moments,
         *,
         successor: NewRefreshToken | None = None,
         organization_id: UUID | None = None,
         visit: Visit | None = None,
     ) -> Rotated | None:
-        """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
+        """Let `event` happen to a token, as `transitions` has it; None when there is no such token."""
 
     async def use_forgotten_token(
         self, user_id: UUID, session_id: UUID, issued_at: datetime, at: datetime

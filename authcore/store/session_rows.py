@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DEVICE_LENGTH: Final = 256
 _ADDRESS_LENGTH: Final = 64
 
-Laws = Sequence[Sequence[str]]
+Transitions = Sequence[Sequence[str]]
 """State table as its four columns: state, event, next state, effect."""
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 FINGERPRINT: Final = "sha256(convert_to(coalesce(u.password_hash, ''), 'UTF8'))"
-"""Of the password hash of the user `u`."""
+"""SHA-256 of the password hash of the user ``u``."""
 # A provider by its row's URLs is another one when its token_url is, which is noted as the issuer. A gateway of before
 # 0030 notes no account.
 _PROVIDER: Final = """NOT EXISTS (
@@ -34,7 +34,7 @@ _PROVIDER: Final = """NOT EXISTS (
                 AND (noted.bound_to IS NULL OR p.token_url = noted.issuer)
                 AND u.sso_provider = i.provider AND u.sso_provider_id = i.account)))"""
 UNCHANGED: Final = f"(coalesce(s.password_fingerprint = {FINGERPRINT}, true) AND {_PROVIDER})"
-"""What the session `s` of the user `u` was founded on is what it was: the password hash, and the provider if any."""
+"""True if the session ``s`` of the user ``u`` still has its foundation: the password hash, and the provider if any."""
 
 # The row as it is once locked, whatever the statement's snapshot showed. A time of more than a minute to come was
 # written by a clock that was wrong. It is brought down, or nothing could be founded until then.

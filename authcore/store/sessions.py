@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from authcore.session_states import Reuse
     from authcore.store.pool import Connection, DatabasePool
-    from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
+    from authcore.store.session_rows import Moments, NewRefreshToken, NewSession, Transitions, Visit
 
 _FAMILY: Final = """
 SELECT s.id, s.created_at FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family WHERE t.digest = $1
@@ -120,7 +120,7 @@ class SessionRows:
         self,
         digest: bytes,
         event: str,
-        transitions: Laws,
+        transitions: Transitions,
         at: Moments,
         *,
         successor: NewRefreshToken | None = None,

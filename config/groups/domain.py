@@ -57,7 +57,7 @@ class Database(Group):
 
 
 class Migrate(Group):
-    """PostgreSQL as `migrate` reaches it: as the owner of Whatomate's tables, while serving takes a lesser role."""
+    """PostgreSQL as migrate reaches it: as the owner of Whatomate's tables, while serving takes a lesser role."""
 
     database_url: SecretStr | None = Field(
         None,

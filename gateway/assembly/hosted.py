@@ -162,7 +162,7 @@ def _description(settings: Settings, endpoints: Sequence[Endpoint[Any]]) -> Desc
 
 
 def _services(settings: Settings, domain: Domain) -> Callable[..., Services]:
-    """Return the function that makes the services from the OpenAPI `description`."""
+    """Return the function that makes the services from the OpenAPI document."""
     return partial(
         Services,
         accounts=domain.accounts,

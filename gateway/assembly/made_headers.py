@@ -1,6 +1,6 @@
 """Maker of the headers that an upstream would be sent for a request in somebody's name, without a gateway that serves.
 
-Law: the header policy and the signer are built from the settings as `serve` builds them. So the headers are the same.
+Law: the header policy and the signer are built from the settings as ``serve`` builds them. So the headers are the same.
 """
 
 from __future__ import annotations

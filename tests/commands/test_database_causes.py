@@ -53,7 +53,7 @@ SETUP = (
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Host and port of a PostgreSQL over TCP, without TLS, whose database `whatomate` is migrated."""
+    """Host and port of a PostgreSQL over TCP, without TLS, whose database ``whatomate`` is migrated."""
     with ExitStack() as stack:
         (server,) = stack.enter_context(servers(Path(tempfile.mkdtemp(prefix="wgc-"))))
         server.make()

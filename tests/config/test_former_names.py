@@ -1,4 +1,4 @@
-"""A route file that says `default` means the upstream of GATEWAY_UPSTREAM_URL, which is called `upstream`."""
+"""A route file that says ``default`` means the upstream of GATEWAY_UPSTREAM_URL, which is called `upstream`."""
 
 from __future__ import annotations
 

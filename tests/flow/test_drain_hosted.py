@@ -86,7 +86,7 @@ async def test_a_stop_that_is_hurried_gives_a_hosted_request_no_time(
 async def test_a_stop_that_is_cancelled_raises_while_a_hosted_request_is_at_work(
     world: World, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`serve` knows by it that something did not end: stop_timed_out, and exit code 1."""
+    """``serve`` knows by it that something did not end: stop_timed_out, and exit code 1."""
     monkeypatch.setattr(hosted, "LAST_SECONDS", HOUR)
     async with at_work(world, start, stays=True) as gate:
         with pytest.raises(TimeoutError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.sso.providers import OpenIdProvider
 from authcore.accounts.sso.urls import with_query
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from authcore.accounts.sso.states import SignIn
     from authcore.store.sso_rows import SsoStore
 
-_TOKEN_SECONDS = 86_400
-"""For so long the id of a used logout token is stored: longer than a logout token is good (`LOGOUT_SECONDS`)."""
+_TOKEN_SECONDS: Final = 86_400
+"""How long the id of a used logout token is stored: longer than it is good (``LOGOUT_SECONDS`` in id_tokens.py)."""
 
 
 class Departures:
