@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from authcore.accounts.accounts import Accounts
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from gateway.wire.resolver import Resolver
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """Auth domain: the parts of authcore that a gateway uses, built on one database."""
 
@@ -103,27 +103,27 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
     redis = build_redis(settings, dial)
     sessions = _build_sessions(settings, store, tokens, identity, redis)
     invitations = _build_invitations(settings, store, tokens)
-    accounts = Accounts(
-        store,
-        passwords,
-        sessions,
-        attempts,
-        invitations,
-        redis or NO_COUNTERPART,
-        most_keys=settings.keys.per_user,
-        tell=identity.hear,
-    )
+    accounts = _build_accounts(settings, store, passwords, sessions, attempts, invitations, identity, redis)
     outbound = build_outbound(settings, resolver)
-    clock, sso = store.clock(time.time, steady), build_sso(settings, store, sessions, outbound)
-    signing_in = (passwords, attempts, invitations, sessions, accounts)
-    beside = (
-        redis,
-        build_quotas(settings, store, clock),
-        outbound,
-        sso,
-        build_trail(settings, store, clock),
+    clock = store.clock(time.time, steady)
+    return Domain(
+        store=store,
+        clock=clock,
+        ring=ring,
+        rotation=rotation,
+        tokens=tokens,
+        passwords=passwords,
+        attempts=attempts,
+        invitations=invitations,
+        sessions=sessions,
+        accounts=accounts,
+        identity=identity,
+        redis=redis,
+        quotas=build_quotas(settings, store, clock),
+        outbound=outbound,
+        sso=build_sso(settings, store, sessions, outbound),
+        trail=build_trail(settings, store, clock),
     )
-    return Domain(store, clock, ring, rotation, tokens, *signing_in, identity, *beside)
 
 
 def _build_tokens(settings: Settings, ring: KeyRing) -> Tokens:
@@ -158,15 +158,37 @@ def _build_sessions(
     redis: WhatomateRedis | None,
 ) -> Sessions:
     token = settings.token
-    options: dict[str, Any] = {
-        "grace_seconds": token.grace_seconds,
-        "session_seconds": token.session_seconds,
-        "most": token.sessions,
-    }
-    if redis is None:
-        return Sessions(store, tokens, reuse=Reuse(token.reuse), tell=identity.hear, **options)
-    return SharedSessions(
-        store, tokens, counterpart=redis, reuse=Reuse(token.reuse), tell=identity.hear, **options
+    build = Sessions if redis is None else partial(SharedSessions, counterpart=redis)
+    return build(
+        store,
+        tokens,
+        grace_seconds=token.grace_seconds,
+        reuse=Reuse(token.reuse),
+        session_seconds=token.session_seconds,
+        most=token.sessions,
+        tell=identity.hear,
+    )
+
+
+def _build_accounts(  # noqa: PLR0913, PLR0917 -- its collaborators
+    settings: Settings,
+    store: PostgresStore,
+    passwords: Passwords,
+    sessions: Sessions,
+    attempts: SignInThrottle,
+    invitations: Invitations,
+    identity: IdentityService,
+    redis: WhatomateRedis | None,
+) -> Accounts:
+    return Accounts(
+        store,
+        passwords,
+        sessions,
+        attempts,
+        invitations,
+        redis or NO_COUNTERPART,
+        most_keys=settings.keys.per_user,
+        tell=identity.hear,
     )
 
 
