@@ -13,7 +13,7 @@ COMPILED ?=
 IS_COMPILED_HERE = [ "$(COMPILED)" != 0 ] && $(BIN)/python release/checkout.py can-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench ratios soak instructions programs compiled test-compiled test-domain
+.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench ratios soak instructions programs manifests compiled test-compiled test-domain
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done

@@ -163,9 +163,9 @@ class Attempts:
     def delivered(self) -> Delivered | None:
         """Return what the record says of the attempts; None if the policy had nothing to do."""
         selection = self.selection
-        place = None if selection.place.name == self._upstream.name else selection.place
-        if place is not None:
-            return Delivered(self.causes, selection.waited, place.name, place.meter)
+        stand_in = None if selection.serving.name == self._upstream.name else selection.serving
+        if stand_in is not None:
+            return Delivered(self.causes, selection.waited, stand_in.name, stand_in.meter)
         if self.causes or selection.waited:
             return Delivered(self.causes, selection.waited, "")
         return None
@@ -191,7 +191,7 @@ class Attempts:
                 if self._timer is not None and exchange.inbound.complete:
                     self._timer.sent(time.monotonic())
                 if await forwarder.attempt(
-                    exchange, self._upstream, self.selection.place, connection, head, self
+                    exchange, self._upstream, self.selection.serving, connection, head, self
                 ):
                     return
             except UpstreamFault as error:
@@ -205,7 +205,7 @@ class Attempts:
             if connection is not None and connection.endpoint is not None and cause != "stale":
                 self.selection.avoid.append(connection.endpoint)
             exchange.inbound.detach()
-            self.selection.place.meter.retried(cause)
+            self.selection.serving.meter.retried(cause)
             self.causes.append(cause)
             if self._pause:
                 await asleep(self._pause)
@@ -222,7 +222,7 @@ class Attempts:
         Raises:
             AuthError: what let the caller in has ended.
         """
-        pool = self.selection.place.pool
+        pool = self.selection.serving.pool
         asked = time.monotonic()  # the answer is of then, however long it takes
         start = await judged_again(forwarder.reauthorize, self._exchange, pool, connection, start)
         self._decided = asked

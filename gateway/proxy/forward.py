@@ -132,7 +132,7 @@ class Forwarder:
         self,
         exchange: Exchange,
         upstream: Upstream,
-        place: Upstream,
+        serving: Upstream,
         connection: UpstreamConnection,
         start: bytes,
         attempts: Attempts | None = None,
@@ -142,7 +142,7 @@ class Forwarder:
         Args:
             exchange: The request.
             upstream: Where its route leads, with its timeouts.
-            place: The upstream that the connection leads to, which is another after a failover.
+            serving: The upstream that the connection leads to, which is another after a failover.
             connection: A connection that was lent.
             start: Request line and field lines.
             attempts: The attempts of the request under its traffic policy; None without one.
@@ -176,21 +176,21 @@ class Forwarder:
                 inbound.interim(interim_start(response))
                 response = await connection.response()
             if attempts is not None and not attempts.accepts(response):
-                observe_answer(place.cluster, connection, response.status, time.monotonic())
+                observe_answer(serving.cluster, connection, response.status, time.monotonic())
                 return False
             exchange.headed = now = _monotonic()
-            place.meter.answered(now - exchange.sent)
-            if place.cluster.observers:
-                observe_answer(place.cluster, connection, response.status, now)
+            serving.meter.answered(now - exchange.sent)
+            if serving.cluster.observers:
+                observe_answer(serving.cluster, connection, response.status, now)
             if not self._answer(exchange, connection, response):
-                await self._rest(exchange, connection, response, place)
+                await self._rest(exchange, connection, response, serving)
         except UpstreamFault as fault:
-            observe_fault(place.cluster, connection, fault)
+            observe_fault(serving.cluster, connection, fault)
             raise
         else:
             return True
         finally:
-            place.pool.release(connection)
+            serving.pool.release(connection)
             if exchange.stream is not None:
                 exchange.stream.over()
                 exchange.stream = None  # they refer to each other
@@ -238,16 +238,16 @@ class Forwarder:
         return False
 
     async def _rest(
-        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, place: Upstream
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, serving: Upstream
     ) -> None:
         """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
         if response.status == _SWITCHING:
             if self._places is not None:
                 response = with_cookies_moved(response, exchange, self._places)
-            await self._tunnel(exchange, connection, response, place)
+            await self._tunnel(exchange, connection, response, serving)
             return
         inbound = exchange.inbound
-        place.downloads.begin(exchange)
+        serving.downloads.begin(exchange)
         try:
             await connection.finished()
         except StreamEnded as ended:
@@ -258,15 +258,15 @@ class Forwarder:
             else:
                 inbound.reset()
         finally:
-            place.downloads.end(exchange)
+            serving.downloads.end(exchange)
 
     async def _tunnel(
-        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, place: Upstream
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, serving: Upstream
     ) -> None:
         """Pass bytes both ways until either side ends."""
         inbound = exchange.inbound
         far, early = connection.switch()
-        place.pool.has_switched(connection)
+        serving.pool.has_switched(connection)
         start = response_start(response, exchange.request_id)
         if exchange.hold is not None:
             start += exchange.hold.lines(exchange.headed)

@@ -71,14 +71,14 @@ class UpstreamSelection:
     """Selection of the upstream of one request.
 
     Attributes:
-        place: The upstream that the last connection leads to.
+        serving: The upstream that the last connection leads to, which is another after a failover.
         avoid: Endpoints that failed the request already: another one is chosen, if there is any.
         waited: Seconds that the request waited for an upstream to come back.
     """
 
     __slots__ = (
         *("_delivery", "_exchange", "_has_tried", "_must_be_alive", "_stand_in"),
-        *("avoid", "place", "waited"),
+        *("avoid", "serving", "waited"),
     )
 
     def __init__(
@@ -90,7 +90,7 @@ class UpstreamSelection:
         self._must_be_alive = must_be_alive
         self._has_tried = False
         self._stand_in = BreakerCount()
-        self.place = upstream
+        self.serving = upstream
         self.avoid: list[Endpoint] = []
         self.waited = 0.0
 
@@ -112,45 +112,45 @@ class UpstreamSelection:
         refusals: list[Exception] = []
         order = failover.order(time.monotonic())
         for number in sorted(order, key=lambda number: not is_usable(delivery.upstreams[number])):
-            place, began = delivery.upstreams[number], time.monotonic()
+            upstream, began = delivery.upstreams[number], time.monotonic()
             failover.begin(number, began)
             try:
-                connection = await self._lent(place, fresh=fresh)
+                connection = await self._lent(upstream, fresh=fresh)
             except _HANDED_ON as error:
                 refusals = refusals or [error.with_traceback(None)]
                 if failover.failed(number, began, time.monotonic()):
-                    log.warning("upstream_away", upstream=place.name, error=str(error))
+                    log.warning("upstream_away", upstream=upstream.name, error=str(error))
             except BaseException:
                 failover.left(number, time.monotonic())
                 raise
             else:
                 if failover.reached(number):
-                    log.info("upstream_back", upstream=place.name)
-                self.place = place
+                    log.info("upstream_back", upstream=upstream.name)
+                self.serving = upstream
                 return connection
         raise refusals.pop() if refusals else UpstreamUnreachable("there is no upstream")
 
-    async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
+    async def _lent(self, upstream: Upstream, *, fresh: bool) -> UpstreamConnection:
         """Return a connection of one upstream's pool; the time until the request's first one is measured.
 
         Raises:
             BreakerOpen: every endpoint that can be reached has as much at work as it may have, or the stand-in has.
         """
-        breaker = self._breaker(place)
-        if not self._stand_in.move(None if place is self._delivery.upstreams[0] else breaker):
+        breaker = self._breaker(upstream)
+        if not self._stand_in.move(None if upstream is self._delivery.upstreams[0] else breaker):
             raise BreakerOpen("the stand-in's breaker has reached its bound of requests")
         passed_over: list[Endpoint] = []
         while True:
-            endpoint, only_that_endpoint = self._endpoint(place, passed_over)
+            endpoint, only_that_endpoint = self._endpoint(upstream, passed_over)
             is_first_try, self._has_tried = not self._has_tried, True
             connection = (
                 None
                 if fresh
-                else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
+                else upstream.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
             )
             if connection is None:
-                place.make_room()
-                connection = await place.pool.acquire(
+                upstream.make_room()
+                connection = await upstream.pool.acquire(
                     fresh=fresh,
                     must_be_alive=self._must_be_alive,
                     endpoint=endpoint,
@@ -159,37 +159,37 @@ class UpstreamSelection:
             elif is_first_try:
                 # Nothing was awaited since: the clock is not read again.
                 self._exchange.sent = self._exchange.decided
-                place.meter.at_once += 1
+                upstream.meter.at_once += 1
             there = connection.endpoint
             if there is None or there is endpoint or not breaker.is_over(there.active):
-                self._measure(place)
+                self._measure(upstream)
                 return connection
             # The pool connected to another endpoint than the chosen one, and that one has no place left.
             connection.retired = True
-            place.pool.release(connection)
+            upstream.pool.release(connection)
             if endpoint is None:
                 breaker.refuse(ENDPOINTS)
                 raise BreakerOpen("the endpoint has reached the breaker's bound")
             passed_over.append(endpoint)
 
-    def _breaker(self, place: Upstream) -> Breaker:
-        return self._delivery.breaker if place.terms is None else place.terms.breaker
+    def _breaker(self, upstream: Upstream) -> Breaker:
+        return self._delivery.breaker if upstream.terms is None else upstream.terms.breaker
 
-    def _measure(self, place: Upstream) -> None:
+    def _measure(self, upstream: Upstream) -> None:
         """Record how long the request waited for its first connection, once."""
         exchange = self._exchange
         if not exchange.sent:
             exchange.sent = time.monotonic()
-            place.meter.waits.add(exchange.sent - exchange.decided)
+            upstream.meter.waits.add(exchange.sent - exchange.decided)
 
     def over(self) -> None:
         """Count the request out, and record the wait of one that ends without ever having had a connection."""
         self._stand_in.move(None)
         if self._has_tried:
-            self._measure(self.place)
+            self._measure(self.serving)
 
     def _endpoint(
-        self, place: Upstream, passed_over: Sequence[Endpoint] = ()
+        self, upstream: Upstream, passed_over: Sequence[Endpoint] = ()
     ) -> tuple[Endpoint | None, bool]:
         """Return the endpoint for the next attempt, and whether it has to be that one; see :func:`choose`.
 
@@ -198,9 +198,9 @@ class UpstreamSelection:
         Raises:
             BreakerOpen: every endpoint has as much at work as it may have.
         """
-        cluster = place.cluster
+        cluster = upstream.cluster
         full: list[Endpoint] = []
-        breaker = self._breaker(place)
+        breaker = self._breaker(upstream)
         if breaker.bounds_endpoints:
             full = [
                 one
@@ -208,14 +208,14 @@ class UpstreamSelection:
                 if one in passed_over or breaker.is_full(one.active, one.open + one.dialling, one.idle)
             ]
             if full and len(full) == len(cluster.endpoints):
-                place.downloads.give_way(place.capacity)
+                upstream.downloads.give_way(upstream.capacity)
                 breaker.refuse(ENDPOINTS)
                 raise BreakerOpen("every endpoint has reached the breaker's bound")
         if cluster.plain:
             return None, False
-        chosen = choose(self._exchange, place, time.monotonic(), [*self.avoid, *full])
+        chosen = choose(self._exchange, upstream, time.monotonic(), [*self.avoid, *full])
         if chosen[0] in full:  # one that failed the request already is better than one that is full
-            chosen = choose(self._exchange, place, time.monotonic(), full)
+            chosen = choose(self._exchange, upstream, time.monotonic(), full)
         if chosen[0] in full:
             breaker.refuse(ENDPOINTS)
             raise BreakerOpen("the endpoints that are left have reached the breaker's bound")
@@ -227,12 +227,12 @@ class UpstreamSelection:
         Raises:
             BreakerOpen: every endpoint has as much at work as it may have.
         """
-        exchange, place = self._exchange, self._delivery.upstreams[0]
-        endpoint = self._endpoint(place)[0] if self._breaker(place).bounds_endpoints else None
-        connection = place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
+        exchange, upstream = self._exchange, self._delivery.upstreams[0]
+        endpoint = self._endpoint(upstream)[0] if self._breaker(upstream).bounds_endpoints else None
+        connection = upstream.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
         if connection is not None and not exchange.sent:
             exchange.sent = time.monotonic()
-            place.meter.at_once += 1
+            upstream.meter.at_once += 1
         return connection
 
     async def patient(self) -> UpstreamConnection:
