@@ -98,10 +98,10 @@ class Layers:
     lost: set[str] = field(default_factory=set)
     borrowed: set[str] = field(default_factory=set)
 
-    def add(self, layer: Mapping[str, str], called: str) -> None:
+    def add(self, layer: Mapping[str, str], source: str) -> None:
         """Add `layer` below the layers so far."""
         for name, value in layer.items():
-            if called == ENVIRONMENT and is_service_link(name, value):
+            if source == ENVIRONMENT and is_service_link(name, value):
                 continue
             is_ours = name == SECRETS_DIRECTORY or name in FIELDS or name.removesuffix(_FILE) in FIELDS
             if is_ours and (not is_utf8(value) or "\0" in value):
@@ -123,7 +123,7 @@ class Layers:
             elif name.endswith(_FILE) and name.removesuffix(_FILE) in FIELDS:
                 self._add_file(name.removesuffix(_FILE), value, layer)
             elif name != SECRETS_DIRECTORY:
-                self.unknown.append(UnknownName(name, value, called))
+                self.unknown.append(UnknownName(name, value, source))
 
     def add_directory(self, directory: str) -> None:
         """Add a folder of files, each named like a setting, below the layers so far."""

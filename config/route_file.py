@@ -58,39 +58,39 @@ def read_layers(settings: Settings) -> RoutePlan:
     hosted_limits: tuple[str, ...] | None = None
     hosted_at = ""
     former: list[str] = []
-    for layer, (called, raw) in enumerate(_sources(settings)):
+    for layer, (source, raw) in enumerate(_sources(settings)):
         text = read_text(raw)
-        former += [f"{called}:{line}" for line in take_former_name(text)]
-        written = RouteReader(text, called, problems).written()
+        former += [f"{source}:{line}" for line in take_former_name(text)]
+        written = RouteReader(text, source, problems).written()
         for place, entry in written.routes:
             line = text.line(("routes", place))
             for where, problem in entry_problems(entry, settings):
                 problems.append(
-                    (called, text.line(("routes", place, *where)), f"route {entry.name}: {problem}")
+                    (source, text.line(("routes", place, *where)), f"route {entry.name}: {problem}")
                 )
             known = routes.get(entry.name)
             if known is not None and known.layer == layer:
-                problems.append((called, line, f"route {entry.name}: named twice, first at {known.origin}"))
-            routes[entry.name] = PlannedRoute(entry, tuple(_cases(entry)), f"{called}:{line}", layer)
+                problems.append((source, line, f"route {entry.name}: named twice, first at {known.origin}"))
+            routes[entry.name] = PlannedRoute(entry, tuple(_cases(entry)), f"{source}:{line}", layer)
         problems += [
-            (called, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
+            (source, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
             for name, upstream in written.upstreams.items()
             if upstream is not None
             for where, problem in _upstream_problems(name, upstream, settings)
         ]
         upstreams |= written.upstreams
         problems += [
-            (called, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
+            (source, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
             for name in written.upstreams
             for where, problem in failover_problems(name, upstreams, settings)
         ]
         limits |= written.limits
         if written.hosted_limits is not None:
-            hosted_limits, hosted_at = written.hosted_limits, f"{called}:{text.line(('hosted_limits',))}"
+            hosted_limits, hosted_at = written.hosted_limits, f"{source}:{text.line(('hosted_limits',))}"
     usable = {name: entry for name, entry in upstreams.items() if entry is not None}
     plan = RoutePlan(usable, tuple(routes.values()), limits, hosted_limits, tuple(former))
     lines = [
-        f"{called}:{line}: {problem}" for called, line, problem in sorted(problems, key=lambda one: one[:2])
+        f"{source}:{line}: {problem}" for source, line, problem in sorted(problems, key=lambda one: one[:2])
     ]
     lines += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
     lines += _unordered(plan)

@@ -50,7 +50,7 @@ class RouteReader:
     """Validator of one text, which collects the problems."""
 
     text: RouteText
-    called: str
+    source: str
     problems: list[tuple[str, int, str]]
 
     def written(self) -> Written:
@@ -59,7 +59,7 @@ class RouteReader:
         Each part is validated by itself, so that a mistake in one hides none in another; the frame around them comes
         last.
         """
-        self.problems.extend((self.called, line, problem) for line, problem in self.text.problems)
+        self.problems.extend((self.source, line, problem) for line, problem in self.text.problems)
         written, frame = Written(), self.text.value
         if frame is None:
             return written
@@ -94,7 +94,7 @@ class RouteReader:
                 if at[2:4] == ("match", 0) and at[:4] not in self.text.lines:
                     # A single match, not written as a list: its place in the file has no index.
                     at = (*at[:3], *at[4:])
-                self.problems.append((self.called, self.text.line(at), f"{_path_text(at)}: {message}"))
+                self.problems.append((self.source, self.text.line(at), f"{_path_text(at)}: {message}"))
         return None
 
 

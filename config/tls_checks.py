@@ -129,17 +129,17 @@ def tls_doubts(settings: Settings, plan: RoutePlan | None, now: float) -> Iterat
         yield from entry_doubts(f"upstream {name}", upstream.tls, now)
 
 
-def entry_doubts(called: str, entry: TlsEntry | None, now: float) -> Iterator[str]:
-    """Yield each doubt about the TLS of the upstream `called`, at the POSIX time `now`."""
+def entry_doubts(source: str, entry: TlsEntry | None, now: float) -> Iterator[str]:
+    """Yield each doubt about TLS terms, named `source` in the texts, at the POSIX time `now`."""
     if entry is None:
         return
     if entry.verify == "insecure":
         yield (
-            f"{called}: TLS is insecure: anybody between here and there can read and change what is sent; "
+            f"{source}: TLS is insecure: anybody between here and there can read and change what is sent; "
             "name its authority in a CA file"
         )
     if entry.cert_file is not None:
-        yield from (f"{called}: {doubt}" for doubt in certificate_doubts(entry.cert_file, now))
+        yield from (f"{source}: {doubt}" for doubt in certificate_doubts(entry.cert_file, now))
 
 
 def certificate_doubts(cert_file: str, now: float) -> Iterator[str]:
