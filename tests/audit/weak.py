@@ -56,9 +56,6 @@ def sound(asked: Asked) -> bytes:
     )
 
 
-Twin = "Callable[[Asked], bytes]"
-
-
 def lets_in(when: Callable[[Asked], bool]) -> Callable[[Asked], bytes]:
     return lambda asked: answer(200, b'{"users": []}') if when(asked) else sound(asked)
 

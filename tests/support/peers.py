@@ -30,6 +30,13 @@ class Message:
     lines: list[tuple[bytes, bytes]]
     body: bytes = b""
 
+    @classmethod
+    def of_head(cls, raw: bytes) -> Self:
+        start, *lines = raw[:-4].split(b"\r\n")
+        return cls(
+            start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+        )
+
     @property
     def status(self) -> int:
         return int(self.start.split(b" ")[1])
@@ -55,11 +62,7 @@ async def in_time(awaited: Awaitable[T]) -> T:
 
 
 async def read_head(reader: asyncio.StreamReader) -> Message:
-    raw = await in_time(reader.readuntil(b"\r\n\r\n"))
-    start, *lines = raw[:-4].split(b"\r\n")
-    return Message(
-        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
-    )
+    return Message.of_head(await in_time(reader.readuntil(b"\r\n\r\n")))
 
 
 async def read_body(reader: asyncio.StreamReader, message: Message, *, until_close: bool) -> bytes:
@@ -138,9 +141,6 @@ class UnixClient(Client):
     async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_unix_connection(str(self._path), limit=1 << 24)
         return self
-
-
-Handler = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
 
 
 @dataclass
@@ -238,10 +238,7 @@ async def next_request(reader: asyncio.StreamReader) -> Message | None:
         raw = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
-    start, *lines = raw[:-4].split(b"\r\n")
-    return Message(
-        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
-    )
+    return Message.of_head(raw)
 
 
 class _Tap(asyncio.StreamReader):
