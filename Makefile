@@ -73,7 +73,7 @@ docs-site: .site/.installed ## the documentation as a site with search, in .site
 	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --config-file docs/site/mkdocs.yml $(ARGS)
 	@echo "made .site/html; look at it by: python3 -m http.server 8000 --bind 127.0.0.1 -d .site/html"
 
-manifests: .tools/.installed ## render the sidecar's plain manifests (helm/examples/kustomize) by the chart
+manifests: .tools/.installed ## render the sidecar's plain manifests (helm/examples/kustomize/gateway) by the chart
 	@$(BIN)/python helm/make_manifests.py
 
 clean: ## remove .venv and what tools leave behind; .data stays

@@ -1,4 +1,4 @@
-"""Generator of the sidecar's plain manifests (examples/kustomize/gateway), rendered by the chart itself.
+"""Generator of the sidecar's plain manifests (helm/examples/kustomize/gateway), rendered by the chart itself.
 
     python helm/make_manifests.py [HELM]
 
