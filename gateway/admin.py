@@ -51,8 +51,8 @@ class AdminListener:
         identity: Staleness,
         report: Report,
         explain: Callable[[bytes], Awaitable[dict[str, object]]],
-        besides: Callable[[], Mapping[str, object]] = dict,
-        runbook: str | None = None,
+        besides: Callable[[], Mapping[str, object]],
+        runbook: str | None,
     ) -> None:
         """Hold the sources of the pages.
 

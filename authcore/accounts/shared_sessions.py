@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from authcore.accounts.sessions import Sessions
 from authcore.accounts.token_pairs import TokenPairs, digest_of, proved
-from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
+from authcore.counterpart import Counterpart, Taken
 from authcore.credentials import RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
 from authcore.moments import moment
@@ -49,7 +49,7 @@ class SharedSessions(Sessions):
         store: SharedSessionStore,
         tokens: Tokens,
         *,
-        counterpart: Counterpart = NO_COUNTERPART,
+        counterpart: Counterpart,
         grace_seconds: float,
         reuse: Reuse,
         session_seconds: float,
@@ -67,8 +67,7 @@ class SharedSessions(Sessions):
             tell=tell,
         )
         self._counterpart = counterpart
-        is_offering = counterpart is not NO_COUNTERPART
-        self._pairs = TokenPairs(tokens, session_seconds=session_seconds, is_offering=is_offering)
+        self._pairs = TokenPairs(tokens, session_seconds=session_seconds, is_offering=True)
 
     async def open(  # noqa: PLR0913 - what it rests on, by name
         self,

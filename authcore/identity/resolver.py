@@ -64,7 +64,7 @@ class PrincipalResolver:
     """Resolver of a proved credential into its principal."""
 
     def __init__(
-        self, store: SubjectReader, proofs: ApiKeys, *, leeway_seconds: float, lenient: bool = False
+        self, store: SubjectReader, proofs: ApiKeys, *, leeway_seconds: float, lenient: bool
     ) -> None:
         self._store = store
         self._api_keys = proofs

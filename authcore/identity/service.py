@@ -58,9 +58,9 @@ class IdentityService:
         address: Address,
         limits: Limits,
         key_secret: bytes,
-        attempts: SignInThrottle | None = None,
-        foreign: ForeignIssuer | None = None,
-        lenient: bool = False,
+        attempts: SignInThrottle | None,
+        foreign: ForeignIssuer | None,
+        lenient: bool,
     ) -> None:
         """`address` is the database that sends the notifications; `lenient` is as of `Authenticator`."""
         self._store = store

@@ -107,7 +107,7 @@ class Admission:
         *,
         seconds: float,
         most: int,
-        quotas: QuotaGate | None = None,
+        quotas: QuotaGate | None,
     ) -> None:
         """Create the judge.
 

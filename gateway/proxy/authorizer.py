@@ -75,10 +75,10 @@ class Authorizer:
         origins: Origins,
         metrics: Metrics,
         clock: DatabaseClock,
-        browsers: BrowserPolicy | None = None,
-        spends: bool = True,
+        browsers: BrowserPolicy | None,
+        spends: bool,
     ) -> None:
-        """`browsers` is the cookie policy, or None.
+        """`browsers` is the policy of requests that cookies authenticate; None if cookies are off.
 
         Unless it `spends`, nothing is used up: limits count nothing and refuse nothing, and tickets stay good.
         """

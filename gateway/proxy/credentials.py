@@ -110,7 +110,7 @@ def read_ticket(fields: Fields, query: bytes) -> Ticket | None:
     return Ticket(tokens[0])
 
 
-def read_organization(fields: Fields, *, lenient: bool = False) -> UUID | None:
+def read_organization(fields: Fields, *, lenient: bool) -> UUID | None:
     """Return the organization that the caller asks for (``X-Organization-ID``); None if absent or empty.
 
     If `lenient`, a value that is no UUID counts as absent too.

@@ -86,7 +86,7 @@ class Explainer:
         tokens: Tokens,
         *,
         signed: str,
-        cors: CorsPolicy | None = None,
+        cors: CorsPolicy | None,
     ) -> None:
         """`authorizer` returns one with the current routes; `signed` names a further field whose value is secret.
 

@@ -110,9 +110,9 @@ class ForwardAuth:
         path: str,
         authorizer: Authorizer,
         upstream_start: UpstreamStart,
-        quotas: QuotaGate | None = None,
+        quotas: QuotaGate | None,
     ) -> None:
-        """Serve the endpoints below `path`; `quotas` charges the described requests."""
+        """Serve the endpoints below `path`; `quotas` charges the described requests, and is None if it is off."""
         self._quotas = quotas
         self.prefix = path.encode("ascii") + b"/"
         self._nginx = self.prefix + NGINX.encode()

@@ -95,9 +95,9 @@ class Pipeline:
         metrics: Metrics,
         heads: Heads,
         whole_by: Callable[[], float],
-        cors: CorsPolicy | None = None,
-        quotas: QuotaGate | None = None,
-        shedder: Shedder | None = None,
+        cors: CorsPolicy | None,
+        quotas: QuotaGate | None,
+        shedder: Shedder | None,
     ) -> None:
         """`cors` is the CORS policy of requests that match no route.
 

@@ -44,12 +44,12 @@ class Recorder:
         metrics: Metrics,
         access_log: AccessLog,
         trace: TracePolicy,
-        spans: Spans | None = None,
-        forbidden: Callable[[Exchange], None] | None = None,
+        spans: Spans | None,
+        forbidden: Callable[[Exchange], None] | None,
     ) -> None:
-        """`spans` gets the requests whose traces `trace` samples.
+        """`spans` gets the requests whose traces `trace` samples; None without a collector.
 
-        `forbidden` gets those that the pipeline refused with 403 at a hosted endpoint.
+        `forbidden` gets those that the pipeline refused with 403 at a hosted endpoint; None if the trail is off.
         """
         self._forbidden = forbidden
         self._access_log = access_log

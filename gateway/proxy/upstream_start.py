@@ -40,7 +40,7 @@ class UpstreamStart:
         header_policy: It determines which field lines pass, and which are identity headers.
     """
 
-    def __init__(self, header_policy: HeaderPolicy, signing: Signing | None = None) -> None:
+    def __init__(self, header_policy: HeaderPolicy, signing: Signing | None) -> None:
         """`signing` signs identities; None if that is off."""
         self.header_policy = header_policy
         self._signing = signing

@@ -25,7 +25,7 @@ _DEFAULT_ROLE: Final = "agent"
 class AccountFinder:
     """Finder and maker of the accounts of identities."""
 
-    def __init__(self, store: SsoStore, *, takes_unproved: bool = False) -> None:
+    def __init__(self, store: SsoStore, *, takes_unproved: bool) -> None:
         """With `takes_unproved` an account is linked by an e-mail that nobody proved to be its own."""
         self._store = store
         self._takes_unproved = takes_unproved

@@ -47,8 +47,8 @@ class Configured:
 class ConfiguredProviders:
     """Reader of the enabled rows."""
 
-    def __init__(self, store: SsoStore, registry: Registry, secret_key: bytes | None = None) -> None:
-        """`secret_key` is Whatomate's ``app.encryption_key``, as far as it is known."""
+    def __init__(self, store: SsoStore, registry: Registry, secret_key: bytes | None) -> None:
+        """`secret_key` is Whatomate's ``app.encryption_key``, or None if it is not set."""
         self._store = store
         self._registry = registry
         self._secret_key = secret_key
