@@ -51,20 +51,18 @@ class Count:
     """
 
     __slots__ = (
-        *(
-            "asked",
-            "debt",
-            "ends",
-            "held",
-            "known",
-            "listed",
-            "low",
-            "most",
-            "key",
-            "seen",
-            "sent",
-            "spent",
-        ),
+        "asked",
+        "debt",
+        "ends",
+        "held",
+        "key",
+        "known",
+        "listed",
+        "low",
+        "most",
+        "seen",
+        "sent",
+        "spent",
         "used",
     )
 

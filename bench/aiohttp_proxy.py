@@ -6,7 +6,7 @@ It is idiomatic on purpose. Usage: ``python -m bench.aiohttp_proxy PORT UPSTREAM
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import jwt
 import uvloop
@@ -15,8 +15,16 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
-CLIENT = web.AppKey("client", ClientSession)
+HOP_BY_HOP: Final = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "upgrade",
+    "te",
+    "trailer",
+}
+CLIENT: Final = web.AppKey("client", ClientSession)
 
 
 def make(upstream: str, secret: str) -> web.Application:

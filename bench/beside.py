@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Final
 
-STARTING_SECONDS = 30
+STARTING_SECONDS: Final = 30
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- signs for databases of benchmarks alone
 """The shared JWT secret of benchmarks whose gateways need the same one."""
-PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
+PASSWORD: Final = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
 _LIMITS: Final = AttemptLimits(address_free_failures=100_000)
 """All callers of a benchmark are registered from one address."""
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     Exchange = Callable[[list[bytes], list[bytes]], None]
 
-ANSWER = (
+ANSWER: Final = (
     b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: 470\r\nConnection: keep-alive\r\n\r\n" + b"x" * 470
 )
-TERSE = b"GET /api/things HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer %b\r\n\r\n"
-BROWSER = (
+TERSE: Final = b"GET /api/things HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer %b\r\n\r\n"
+BROWSER: Final = (
     b"GET /api/things?page=%d HTTP/1.1\r\nHost: app.example.com\r\nConnection: keep-alive\r\n"
     b"Authorization: Bearer %b\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     b'Chrome/131.0.0.0 Safari/537.36\r\nAccept: application/json, text/plain, */*\r\nsec-ch-ua: "Chromium";v="131"\r\n'

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
-from typing import cast
+from typing import Final, cast
 
 import uvloop
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Node:

@@ -8,7 +8,7 @@ memo does not have it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from gateway.proxy.upstreams import Upstream
 
-SIZES = (5, 500, 5000)
-ASKED = 1000
+SIZES: Final = (5, 500, 5000)
+ASKED: Final = 1000
 
 
 def table(size: int) -> RouteTable:

@@ -10,7 +10,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 
     Explain = Callable[[bytes], Awaitable[dict[str, object]]]
 
-LOG_FLUSH_SECONDS = 0.2
-STOP_SECONDS = 9.0
+LOG_FLUSH_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 9.0
 """What closing may take after the drain; the parent of workers kills one that takes a second more."""
 
 log = structlog.get_logger()

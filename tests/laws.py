@@ -473,6 +473,15 @@ def a_private_name_is_used(module: Module) -> Iterator[str]:
         yield from (f"{node.lineno}: {name} is not used" for name in names - used if re.match("_[^_]", name))
 
 
+def a_constant_is_final(module: Module) -> Iterator[str]:
+    """So that neither a reader nor mypyc has to look for who else assigns it."""
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name.isupper() and len(name) > 1:  # one letter is a type variable
+                yield f"{node.lineno}: {name} is not Final"
+
+
 def is_read(node: ast.Name) -> bool:
     """Return whether a name stands for its value there, and is not given one."""
     return isinstance(node.ctx, ast.Load)
@@ -584,5 +593,6 @@ LAWS: Final = (
     a_caption_names_the_thing,
     unused_words_stay_unused,
     a_private_name_is_used,
+    a_constant_is_final,
     an_exemption_has_its_reason,
 )

@@ -28,6 +28,7 @@ from tests.laws import (
     Module,
     a_caption_names_the_thing,
     a_comment_stands_above_what_takes_lines,
+    a_constant_is_final,
     a_function_fits_on_the_screen,
     a_library_has_one_place,
     a_module_fits_in_the_head,
@@ -121,6 +122,7 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "for shown in rows: ..."),
     (unused_words_stay_unused, "gateway/kept.py", ""),
     (unused_words_stay_unused, "gateway/x.py", "class SsoDesk: ..."),
+    (a_constant_is_final, "gateway/x.py", "_MOST_SECONDS = 1"),
     (a_private_name_is_used, "gateway/x.py", "_SECONDS: Final = 1"),
     (a_private_name_is_used, "gateway/x.py", "def _f(): ...\n_A, _B = 1, 2\nprint(_A, x._f, _B)"),
     (a_comment_stands_above_what_takes_lines, "gateway/x.py", "x = f(\n    1\n)  # one"),
@@ -179,6 +181,11 @@ KEEPS: Final = [
     (a_caption_names_the_thing, "gateway/x.py", '"""JWKS client: it fetches a key set."""'),
     (a_caption_names_the_thing, "gateway/x.py", '"""Whatomate\'s Redis: a client of it."""'),
     (a_comment_stands_above_what_takes_lines, "gateway/x.py", "# One.\nx = f(\n    1\n)\ny = f(x)  # two"),
+    (
+        a_constant_is_final,
+        "gateway/x.py",
+        "A_B: Final = 1\nT = 2\nlog = 2\nRow = tuple[int]\nclass X:\n    B = 3",
+    ),
     (
         a_private_name_is_used,
         "gateway/x.py",

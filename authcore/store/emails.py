@@ -6,7 +6,9 @@ index holds the folded form (migration 0020).
 
 from __future__ import annotations
 
-_SPACES = r"E' \t\n\r\f\x0b'"
+from typing import Final
+
+_SPACES: Final = r"E' \t\n\r\f\x0b'"
 
 
 def folded(expression: str) -> str:

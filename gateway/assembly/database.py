@@ -79,7 +79,7 @@ def _password(settings: Settings) -> Callable[[], str] | None:
     return None if password is None else reread(settings, _PASSWORD, password.get_secret_value())
 
 
-_ADVICE = (
+_ADVICE: Final = (
     "check that Redis runs and that GATEWAY_WHATOMATE_REDIS_URL names it, with a user, password and database that may "
     "read and write; until then refresh tokens pass between the gateway and Whatomate in one direction only"
 )

@@ -57,7 +57,7 @@ OUR_FIELDS: Final = 32
 UNBOUNDED: Final = 1 << 30
 """Most bytes of one field: more than any. The pipeline has bounded what the client sent, and the list of permissions is
 as long as the role has it."""
-HOSTED_KEEPALIVE_SECONDS = 3600
+HOSTED_KEEPALIVE_SECONDS: Final = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
 LAST_SECONDS: Final = 1.0
 """Time for hosted requests after the drain, so that a statement that commits gets its audit record."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from config.route_plan import DEFAULT_UPSTREAM, read_plan
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
 
-TICKET_PATH = "/ws"
+TICKET_PATH: Final = "/ws"
 """The only path whose query may hold a token, unless the path is made public."""
 
-SSO_REST = "auth-sso-rest"
+SSO_REST: Final = "auth-sso-rest"
 """Route of what is below ``/api/auth/sso`` and is no endpoint, where single sign-on is hosted."""
-_ABOVE_ALL = 1 << 30
+_ABOVE_ALL: Final = 1 << 30
 
 
 def build_routes(  # noqa: PLR0913, PLR0917 -- what a table is made of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_ELEMENT_CHARACTERS = 64
+_ELEMENT_CHARACTERS: Final = 64
 """Characters of an unreadable element in the log."""
 
 
@@ -134,7 +134,7 @@ def build_authorizer(
     return authorizer, UpstreamStart(header_policy, build_signing(settings))
 
 
-_UNREADABLE = {
+_UNREADABLE: Final = {
     "for": "have the proxy write addresses: until then its own stands for all of its clients",
     "proto": "have the proxy write http or https: until then the scheme of its own connection stands there",
     "host": "have the proxy write the host that the client asked for: until then its own Host stands there",

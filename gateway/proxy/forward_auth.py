@@ -60,7 +60,7 @@ _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
 """A request line cannot hold some bytes that a field's value may: a space, a tab, bytes over 0x7F."""
 
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 400, 401, 403, 500, 503
-_TOO_MANY = 429
+_TOO_MANY: Final = 429
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _REPLACING: Final = b"/organization"
 """Suffix of the path by which a proxy states that it replaces the client's X-Organization-ID by the answer's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
@@ -27,10 +28,10 @@ from gateway.wire.faults import (
 from gateway.wire.listener import TOO_MANY_OF_NETWORK
 from gateway.wire.messages import ProtocolError
 
-UNAVAILABLE = 503
-_RETRY = (("Retry-After", "1"),)
+UNAVAILABLE: Final = 503
+_RETRY: Final = (("Retry-After", "1"),)
 
-_PROTOCOL_REASONS = {
+_PROTOCOL_REASONS: Final = {
     408: "request_timeout",
     413: "body_too_large",
     414: "target_too_long",
@@ -95,7 +96,7 @@ def answer_start(fault: Fault, request_id: bytes) -> bytes:
     return "\r\n".join([*lines, ""]).encode("ascii")
 
 
-_PHRASES = {
+_PHRASES: Final = {
     308: "Permanent Redirect",
     400: "Bad Request",
     401: "Unauthorized",

@@ -61,9 +61,9 @@ if TYPE_CHECKING:
 ANSWER_SECONDS: Final = 1.5
 """Within the chart's ``probes.readiness.timeoutSeconds``, also where a parent of workers asks."""
 
-_UNKNOWN = "unknown"
+_UNKNOWN: Final = "unknown"
 _AWAITED: Final = f"has not answered for {ANSWER_SECONDS} s; {ADVICE[FailureKind.TIMEOUT]}"
-_READ_ONLY = (
+_READ_ONLY: Final = (
     f"refuses ({FailureKind.READ_ONLY}): writes, such as every sign-in, are refused; "
     f"{ADVICE[FailureKind.READ_ONLY]}"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from authcore.accounts.texts import acceptable_email
 from authcore.errors import EmailUnacceptable
@@ -24,7 +25,7 @@ class ProviderKind(StrEnum):
         return _TITLES[self]
 
 
-_TITLES = {
+_TITLES: Final = {
     ProviderKind.GOOGLE: "Google",
     ProviderKind.MICROSOFT: "Microsoft",
     ProviderKind.GITHUB: "GitHub",
