@@ -85,7 +85,7 @@ class Deliveries:
                 continue
             delivery.breaker = present.breaker
             if present.upstreams[0].pool is upstream.pool:
-                delivery.room = present.room  # else its leader would try another pool's door
+                delivery.room = present.room  # else the first in the queue would connect by another pool
             if tuple(present.words.get("failover") or ()) == stand_ins:
                 delivery.failover = present.failover
 

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 UNREACHED: Final = (UpstreamUnreachable, UpstreamNotConnected)
 """Faults of connections that could not be opened: nothing was sent."""
 _HANDED_ON: Final = (*UNREACHED, UpstreamTlsFailed)
-_KNOCK_SECONDS: Final = 0.05
-_LONGEST_KNOCK_SECONDS: Final = 0.5
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
@@ -270,10 +270,10 @@ class UpstreamSelection:
         try:
             if not room.leads(turn):
                 await turn
-            seconds = _KNOCK_SECONDS
+            seconds = _FIRST_PAUSE_SECONDS
             while room.leads(turn):
                 await asleep(seconds * (0.5 + random.random() / 2))  # noqa: S311 -- no secret
-                seconds = min(seconds * 2, _LONGEST_KNOCK_SECONDS)
+                seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
                 connection = await self._tried()
                 if connection is not None:
                     turns = room.open()

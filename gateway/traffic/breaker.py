@@ -47,11 +47,10 @@ class Breaker:
         "retrying",
     )
 
-    def __init__(self, *, requests: int = 0, retries: int = 0, budget: RetryBudget | None = None) -> None:
-        self.requests = requests
-        self.retries = retries
+    def __init__(self) -> None:
+        self.requests = self.retries = 0
         self.endpoint_requests = self.endpoint_connections = 0
-        self.budget = budget or RetryBudget()
+        self.budget = RetryBudget()
         self.active = self.retrying = 0
         self.refused: dict[str, int] = {REQUESTS: 0, WAITING: 0, ENDPOINTS: 0}
         self.denied: dict[str, int] = {BUDGET: 0, RETRIES: 0}
