@@ -94,8 +94,15 @@ def _is_own(value: ast.expr) -> bool:
     return isinstance(value, ast.Name) and value.id in {"self", "cls"}
 
 
+def a_module_of_tests_opens_with_a_caption(module: Module) -> Iterator[str]:
+    """What is held there, or what is shared; an empty ``__init__.py`` has nothing to say."""
+    if module.text.strip() and not ast.get_docstring(module.tree):
+        yield "1: no docstring"
+
+
 LAWS_OF_TESTS: Final = (
     no_test_imports_a_test,
     a_test_name_stands_alone,
+    a_module_of_tests_opens_with_a_caption,
     a_test_reaches_for_nothing_private,
 )

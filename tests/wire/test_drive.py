@@ -1,3 +1,5 @@
+"""Coroutine drive: an exchange goes on in the very call that sets its signal, and an error is thrown where it waits."""
+
 from __future__ import annotations
 
 import asyncio
@@ -49,7 +51,7 @@ def test_a_signal_set_before_it_is_awaited_does_not_wait() -> None:
     assert Ran(work()).ends == [None]
 
 
-def test_what_waits_for_anything_else_is_told_so_not_taken_for_ended() -> None:
+def test_a_coroutine_that_waits_for_anything_but_a_signal_raises() -> None:
     # Such a coroutine awaits signals only: a bare yield of asyncio's would leave it suspended for ever.
     async def work() -> None:
         await asyncio.sleep(0)
