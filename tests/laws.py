@@ -205,6 +205,7 @@ UNUSED_WORDS: Final = {
 """Words that no name has: each says that there is something and not what, or is a picture of the thing."""
 DICTATED_NAMES: Final = {
     "data_received": "asyncio.Protocol's, with its parameter",
+    "datagram_received": "asyncio.DatagramProtocol's, with its parameter",
     "feed_data": "the parsers' of httptools",
     "write": "asyncio.Transport's, with its parameter",
     "_MANAGER_READS": "a role of Whatomate's is called manager",

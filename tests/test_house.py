@@ -51,8 +51,15 @@ from tests.laws import (
     wire_knows_nothing_of_auth,
 )
 
-BESIDE: Final = ("bench", "helm", "image")
-"""Folders of code that no package contains."""
+BESIDE: Final = (
+    "bench",
+    "helm",
+    "image",
+    "release",
+    "docs/packages/python/whatomate_identity",
+    "tests/support",
+)
+"""Folders of code that none of the packages contains."""
 
 NO_QA: Final = "# no" + "qa"
 

@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from authcore.crypto.pem import generate_pem, parse_pem
-from tests.support.identities import NOW, SECRET, TOLD, principal, sign, signer, verifier
+from tests.support.identities import GRANTED_TEXT, NOW, SECRET, principal, sign, signer, verifier
 from whatomate_identity import IdentityRejected
 
 
 def refused(token: str, method: str = "GET", path: str = "/api/x", now: float = NOW, **more: Any) -> str:
     with pytest.raises(IdentityRejected) as caught:
-        verifier(**more).verify(token, method, path, now, permissions=TOLD)
+        verifier(**more).verify(token, method, path, now, permissions=GRANTED_TEXT)
     assert token not in str(caught.value)
     return str(caught.value)
 
@@ -61,7 +61,7 @@ def test_a_signed_identity_is_good_for_one_service_and_by_one_gateway() -> None:
 
 def test_the_permissions_beside_it_are_those_that_were_signed() -> None:
     token = sign(principal())
-    for told in ("", "chat:read", f"{TOLD},users:write", TOLD.replace(",", ", ")):
+    for told in ("", "chat:read", f"{GRANTED_TEXT},users:write", GRANTED_TEXT.replace(",", ", ")):
         with pytest.raises(IdentityRejected, match="permissions"):
             verifier().verify(token, "GET", "/api/x", NOW, permissions=told)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from authcore.crypto.pem import KeyUnusable, generate_pem, parse_pem
 from authcore.principal import AuthMethod
 from authcore.tokens.identity_signer import public_keys
-from tests.support.identities import GRANTED, NOW, SECRET, TOLD, principal, sign, signer, verifier
+from tests.support.identities import GRANTED, GRANTED_TEXT, NOW, SECRET, principal, sign, signer, verifier
 from whatomate_identity import IdentityRejected
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_what_is_signed_is_read() -> None:
         name="Zoë\r\nÅngström ",
         role_id=uuid4(),
     )
-    read = verifier().verify(sign(who), "GET", "/api/x", NOW, permissions=TOLD)
+    read = verifier().verify(sign(who), "GET", "/api/x", NOW, permissions=GRANTED_TEXT)
     assert (read.user_id, read.organization_id) == (str(who.user_id), str(who.organization_id))
     assert (read.email, read.role, read.auth_method) == ("zoë@example.com", "agent", "api_key")
     assert (read.key_id, read.is_super_admin, read.request_id) == (str(who.key_id), True, "request-0001")

@@ -249,7 +249,7 @@ class Forwarder:
 
 
 def _accepts(path: Path) -> bool:
-    """Tell whether a server listens on the Unix socket `path`, which exists a moment before."""
+    """Return whether a server listens on the Unix socket `path`, which exists a moment before."""
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
 

@@ -120,12 +120,12 @@ async def test_a_session_among_stale_cookies_in_every_other_place_goes_on(
     gate = await start(world.url, cookies=True, cookie={"domain": domain})
     jar = Jar(HOST, bis=bis)
     await sign_in(jar, gate)
-    good = dict(jar.kept)
+    good = dict(jar.cookies)
     fill(jar)
-    jar.kept |= good
+    jar.cookies |= good
     if not bis:  # there, one for the host and one for a domain of its name are the same cookie
         for place in good:
-            jar.kept.pop((*place[:3], not place[3]), None)
+            jar.cookies.pop((*place[:3], not place[3]), None)
     await goes_on(jar, gate)
     assert jar.places == ours(domain)
 
@@ -138,13 +138,13 @@ async def test_logging_out_leaves_nothing_and_ends_the_session(
     gate = await start(world.url, cookies=True, cookie={"domain": domain})
     jar = Jar(HOST, bis=bis)
     await sign_in(jar, gate)
-    kept = Jar(HOST, bis, dict(jar.kept))
+    before = Jar(HOST, bis, dict(jar.cookies))
     fill(jar, whm_refresh="x")
-    jar.kept |= kept.kept
+    jar.cookies |= before.cookies
     assert (await jar.ask(gate, "POST", LOGOUT)).status == 200
-    assert jar.kept == {}
-    is_refusal(await kept.ask(gate, "GET", "/api/contacts"), 401)
-    is_refusal(await kept.ask(gate, "POST", REFRESH, body=b"{}"), 401)
+    assert jar.cookies == {}
+    is_refusal(await before.ask(gate, "GET", "/api/contacts"), 401)
+    is_refusal(await before.ask(gate, "POST", REFRESH, body=b"{}"), 401)
 
 
 async def test_where_every_cookie_is_stale_it_is_the_login_page_and_not_a_dead_end(
@@ -155,7 +155,7 @@ async def test_where_every_cookie_is_stale_it_is_the_login_page_and_not_a_dead_e
     fill(jar)
     is_refusal(await jar.ask(gate, "GET", "/api/contacts"), 401, "Invalid or expired token")
     is_refusal(await jar.ask(gate, "POST", REFRESH, body=b"{}"), 401, "Invalid refresh token")
-    assert jar.kept == {}
+    assert jar.cookies == {}
 
 
 # -- the setting changes ------------------------------------------------------------------------------------------
@@ -170,12 +170,12 @@ async def test_a_changed_domain_costs_nobody_the_session(
     new = await start(world.url, cookies=True, cookie={"domain": after})
     jar = Jar(HOST, bis=bis)
     await sign_in(jar, old)
-    session = claims_of(next(kept.value for place, kept in jar.kept.items() if place[0] == "whm_access"))[
-        "sid"
-    ]
+    session = claims_of(
+        next(cookie.value for place, cookie in jar.cookies.items() if place[0] == "whm_access")
+    )["sid"]
     await goes_on(jar, new)
     assert jar.places == ours(after)
-    access = next(kept.value for place, kept in jar.kept.items() if place[0] == "whm_access")
+    access = next(cookie.value for place, cookie in jar.cookies.items() if place[0] == "whm_access")
     assert claims_of(access)["sid"] == session
     await goes_on(jar, old)  # and back
     assert jar.places == ours(before)
@@ -231,7 +231,7 @@ async def test_what_the_callback_of_single_sign_on_sets_is_moved_to_our_place(
     assert answer.status == 307
     assert answer.one("Location") == "http://chat.example.test/auth/sso/callback"
     assert jar.places - ours(domain) == {("theirs", HOST, "/x")}
-    values = {place[0]: kept.value for place, kept in jar.kept.items()}
+    values = {place[0]: cookie.value for place, cookie in jar.cookies.items()}
     assert [f"{name}={values[name]}" for name in ("whm_access", "whm_refresh", "whm_csrf")] == [
         line.partition(";")[0] for line in lines
     ]
@@ -351,11 +351,11 @@ async def test_a_retry_within_the_second_does_not_take_the_used_one(
     theirs = whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()), iat=now + 5)
     jar.set(f"whm_refresh={theirs}; Path=/api/auth/refresh")
     assert (await jar.ask(gate, "POST", REFRESH, body=b"{}")).status == 200
-    token = next(kept.value for place, kept in jar.kept.items() if place[0] == "whm_refresh")
+    token = next(cookie.value for place, cookie in jar.cookies.items() if place[0] == "whm_refresh")
     same = whatomate_token(
         world.agent, world.home, seconds=86_400, jti=str(uuid4()), iat=claims_of(token)["iat"]
     )
     jar.set(f"whm_refresh={same}; Path=/api/auth/refresh")
     assert (await jar.ask(gate, "POST", REFRESH, body=b"{}")).status == 200
-    successor = next(kept.value for place, kept in jar.kept.items() if place[0] == "whm_refresh")
+    successor = next(cookie.value for place, cookie in jar.cookies.items() if place[0] == "whm_refresh")
     assert claims_of(successor)["sid"] == claims_of(token)["sid"]

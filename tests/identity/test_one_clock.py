@@ -124,7 +124,7 @@ async def test_the_difference_is_measured_and_warned_of_once(gateways: Gateways)
 
         await eventually(skew)
         assert abs(await skew() - seconds) < 2
-        warned = [one for one in gateway.said if one["event"] == "clock_skewed"]
+        warned = [one for one in gateway.events if one["event"] == "clock_skewed"]
         assert len(warned) <= 1  # those said after "listening" are read when it ends
 
 

@@ -46,12 +46,12 @@ class Jar:
 
     def sent_to(self, path: str) -> str:
         """The Cookie line for a path."""
-        kept = []
+        pairs = []
         for name, value in self.values.items():
             (place,) = [one.removeprefix("Path=") for one in self.attributes[name] if one.startswith("Path=")]
             if path == place or path.startswith(place.rstrip("/") + "/"):
-                kept.append(f"{name}={value}")
-        return f"Cookie: {'; '.join(kept)}"
+                pairs.append(f"{name}={value}")
+        return f"Cookie: {'; '.join(pairs)}"
 
     @property
     def csrf(self) -> str:

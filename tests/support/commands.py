@@ -56,8 +56,8 @@ def refused(result: Result, code: int, *errors: str) -> None:
     What to do next may follow, behind a semicolon (tests/commands/test_advice.py).
     """
     assert result.exit_code == code, result.output
-    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(told) == len(errors), told
-    for line, error in zip(told, errors, strict=True):
+    printed = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(printed) == len(errors), printed
+    for line, error in zip(printed, errors, strict=True):
         assert f"{line}; ".startswith(f"Error: {error}; "), line
     assert "Traceback" not in result.output

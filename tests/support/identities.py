@@ -11,15 +11,10 @@ from whatomate_identity import Identity, PublicKeys, SharedSecrets, Verifier
 from whatomate_identity.verifier import path_of
 
 SECRET = b"a-secret-of-the-identities-and-of-nobody-else"
-
-
 NOW = 1_800_000_000.5
-
-
 GRANTED = frozenset({"chat:read", "contacts:read"})
-
-
-TOLD = "chat:read,contacts:read"
+GRANTED_TEXT = "chat:read,contacts:read"
+"""The same as an upstream is sent them."""
 
 
 def principal(**changes: Any) -> Principal:

@@ -65,10 +65,10 @@ class Provider:
             "email_verified": True,
             **changes,
         }
-        said = {name: value for name, value in claims.items() if value is not None}
+        present = {name: value for name, value in claims.items() if value is not None}
         pem = self.keys[kid]
         key, described = loaded(pem)
-        return jwt.encode(said, key, described.algorithm, {"typ": typ, **({"kid": kid} if named else {})})
+        return jwt.encode(present, key, described.algorithm, {"typ": typ, **({"kid": kid} if named else {})})
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""A browser's cookie storage by RFC 6265, or by its successor (RFC 6265bis): what is kept, and what is sent again."""
+"""A browser's cookie storage by RFC 6265, or by its successor (RFC 6265bis): what is stored, and what is sent again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CookieKey = tuple[str, str, str, bool]
 
 
 @dataclass
-class Kept:
+class StoredCookie:
     value: str
     since: int
     http_only: bool = False
@@ -27,7 +27,7 @@ class Kept:
 
 @dataclass
 class Jar:
-    """What one browser keeps, of the site at `host`.
+    """What one browser stores, of the site at `host`.
 
     Attributes:
         host: Where its pages are from.
@@ -37,7 +37,7 @@ class Jar:
 
     host: str
     bis: bool = True
-    kept: dict[CookieKey, Kept] = field(default_factory=dict)
+    cookies: dict[CookieKey, StoredCookie] = field(default_factory=dict)
     _clock: count[int] = field(default_factory=count)
 
     def set(self, line: str, requested: str = "/") -> None:
@@ -56,13 +56,13 @@ class Jar:
         if not path.startswith("/"):
             path = requested.rpartition("/")[0] or "/"
         place = (name, domain or self.host, path, not domain)
-        known = [one for one in self.kept if one[:3] == place[:3] and (one == place or not self.bis)]
+        known = [one for one in self.cookies if one[:3] == place[:3] and (one == place or not self.bis)]
         since = next(self._clock)
         for one in known:
-            since = self.kept.pop(one).since
+            since = self.cookies.pop(one).since
         if attributes.get("max-age", "1").lstrip("-") == "0" or "1970" in attributes.get("expires", ""):
             return
-        self.kept[place] = Kept(value, since, "httponly" in attributes)
+        self.cookies[place] = StoredCookie(value, since, "httponly" in attributes)
 
     def take(self, answer: Message, requested: str) -> None:
         for line in answer.all("Set-Cookie"):
@@ -71,8 +71,8 @@ class Jar:
     def sent_to(self, path: str) -> list[str]:
         """The Cookie line for a path, if there is one: longer paths first, then older cookies (section 5.4)."""
         matching = [
-            (-len(place[2]), kept.since, f"{place[0]}={kept.value}")
-            for place, kept in self.kept.items()
+            (-len(place[2]), cookie.since, f"{place[0]}={cookie.value}")
+            for place, cookie in self.cookies.items()
             if (place[1] == self.host or not place[3])
             and (path == place[2] or path.startswith(place[2].rstrip("/") + "/"))
         ]
@@ -81,16 +81,16 @@ class Jar:
     def csrf(self, page: str = "/") -> str:
         """What Whatomate's client sends on a page: the first of document.cookie."""
         seen = [
-            (-len(place[2]), kept.since, kept.value)
-            for place, kept in self.kept.items()
+            (-len(place[2]), cookie.since, cookie.value)
+            for place, cookie in self.cookies.items()
             if place[0] == "whm_csrf" and page.startswith(place[2])
         ]
         return f"X-CSRF-Token: {min(seen)[2]}"
 
     @property
     def places(self) -> AbstractSet[tuple[str, str, str]]:
-        """Name, domain (with a dot before it where it is one) and path of all that is kept."""
-        return {(name, domain if alone else f".{domain}", path) for name, domain, path, alone in self.kept}
+        """Name, domain (with a dot before it where it is one) and path of each cookie."""
+        return {(name, domain if alone else f".{domain}", path) for name, domain, path, alone in self.cookies}
 
     async def ask(
         self, gate: Gateway, method: str, path: str, *lines: str, body: bytes | None = None

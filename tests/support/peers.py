@@ -198,9 +198,9 @@ class Upstream:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        kept = bytearray()
-        self.raw.append(kept)
-        tap = _Tap(reader, kept)
+        copy = bytearray()
+        self.raw.append(copy)
+        tap = _Tap(reader, copy)
         try:
             await (self.script or self._echo)(tap, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -244,30 +244,30 @@ async def next_request(reader: asyncio.StreamReader) -> Message | None:
 class _Tap(asyncio.StreamReader):
     """A reader that keeps a copy of what is read through it."""
 
-    def __init__(self, inner: asyncio.StreamReader, kept: bytearray) -> None:
+    def __init__(self, inner: asyncio.StreamReader, copy: bytearray) -> None:
         super().__init__(limit=1 << 24)
         self._inner = inner
-        self._kept = kept
+        self._copy = copy
 
     async def read(self, n: int = -1) -> bytes:
         got = await self._inner.read(n)
-        self._kept += got
+        self._copy += got
         return got
 
     async def readexactly(self, n: int) -> bytes:
         try:
             got = await self._inner.readexactly(n)
         except asyncio.IncompleteReadError as error:
-            self._kept += error.partial
+            self._copy += error.partial
             raise
-        self._kept += got
+        self._copy += got
         return got
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:  # type: ignore[override]  # one form is enough
         try:
             got = await self._inner.readuntil(separator)
         except asyncio.IncompleteReadError as error:
-            self._kept += error.partial
+            self._copy += error.partial
             raise
-        self._kept += got
+        self._copy += got
         return got

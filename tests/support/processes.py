@@ -187,7 +187,7 @@ class Process:
     process: asyncio.subprocess.Process
     address: tuple[str, int]
     admin: tuple[str, int]
-    said: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     async def status(self) -> Any:
         """What /status tells."""
@@ -227,13 +227,13 @@ async def spawn(environment: dict[str, str]) -> Process:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    said = []
+    events = []
     async for line in process.stdout:
-        said.append(json.loads(line))
-        if said[-1]["event"] == "listening":
-            public, admin = (tuple(said[-1][name]) for name in ("public", "admin"))
-            return Process(process, public, admin, said)
-    raise AssertionError(said)
+        events.append(json.loads(line))
+        if events[-1]["event"] == "listening":
+            public, admin = (tuple(events[-1][name]) for name in ("public", "admin"))
+            return Process(process, public, admin, events)
+    raise AssertionError(events)
 
 
 async def ended(gateway: Process) -> None:
@@ -244,6 +244,6 @@ async def ended(gateway: Process) -> None:
     async with asyncio.timeout(PROCESS_SECONDS):
         rest = await gateway.process.stdout.read()
         code = await gateway.process.wait()
-    gateway.said += [json.loads(line) for line in rest.splitlines()]
-    errors = [one for one in gateway.said if one["level"] in {"error", "critical"}]
+    gateway.events += [json.loads(line) for line in rest.splitlines()]
+    errors = [one for one in gateway.events if one["level"] in {"error", "critical"}]
     assert (code, errors) == (0, [])

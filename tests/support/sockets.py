@@ -40,8 +40,8 @@ def echoing(first: bytes = b"") -> Script:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(SWITCH + first)
-        while data := await reader.read(65536):
-            writer.write(data)
+        while piece := await reader.read(65536):
+            writer.write(piece)
             await writer.drain()
 
     return script

@@ -112,12 +112,12 @@ class Verifier:
 
     def with_claims(self, headers: Headers, identity: Identity) -> list[tuple[bytes, bytes]]:
         """Return `headers` with the signed values in the place of whatever the gateway's families had."""
-        kept = [line for line in headers if line[0].lower() == self._header]
+        signed = [line for line in headers if line[0].lower() == self._header]
         if identity.permissions is not None:
-            kept += [line for line in headers if line[0].lower() == self._permissions]
+            signed += [line for line in headers if line[0].lower() == self._permissions]
         lines = [(name.encode(), value.encode()) for name, value in _plain(identity) if value]
-        others = [line for line in self.without_claims(headers) if line not in kept]
-        return [*others, *kept, *lines]
+        others = [line for line in self.without_claims(headers) if line not in signed]
+        return [*others, *signed, *lines]
 
     @staticmethod
     def _values(headers: Headers, name: bytes) -> list[bytes]:

@@ -61,13 +61,13 @@ class IdentityMiddleware:
                 start_response(answer.phrase, answer.headers)
                 # Not every server leaves the body of an answer to HEAD out; the next answer would begin with it.
                 return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
-        kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
+        others = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
         lines = {
             _PREFIX + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
             for name, value in self._guard.given(headers, identity)
         }
         environ.clear()  # in place: servers and frameworks keep a reference to it
-        environ.update({**kept, **lines, KEY: identity})
+        environ.update({**others, **lines, KEY: identity})
         return self._app(environ, start_response)
 
 
