@@ -26,7 +26,7 @@ INVITE: Final = "users:write"
 
 
 def may_invite(inviter: Subject | None) -> bool:
-    """Tell whether a user, as seen in the organization of an invitation, may invite to it."""
+    """Return whether a user, as seen in the organization of an invitation, may invite to it."""
     if inviter is None or not inviter.is_active or not inviter.may_act:
         return False
     return inviter.is_super_admin or INVITE in inviter.permissions

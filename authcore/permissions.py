@@ -47,12 +47,12 @@ def parse(text: str) -> Permission:
 
 
 def is_permission(text: str) -> bool:
-    """Tell whether `text` is of the form ``resource:action``."""
+    """Return whether `text` is of the form ``resource:action``."""
     return _PERMISSION.match(text) is not None
 
 
 def covers(granted: frozenset[str], wanted: str) -> bool:
-    """Tell whether one of `granted` allows `wanted`: by exact match only."""
+    """Return whether one of `granted` allows `wanted`: by exact match only."""
     return wanted in granted
 
 

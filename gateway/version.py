@@ -47,7 +47,7 @@ def running_build() -> Build:
 
 
 def is_compiled(package: Path = _PACKAGE) -> bool:
-    """Tell whether the warm path of `package` is compiled, and import nothing of it."""
+    """Return whether the warm path of `package` is compiled, and import nothing of it."""
     spec = PathFinder.find_spec("downstream", [str(package / "wire")])
     return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
 

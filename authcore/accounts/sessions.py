@@ -371,7 +371,7 @@ class Sessions:
         return await self._store.sessions(user_id, current, moment(now), self._over(now))
 
     async def is_live(self, session_id: UUID, now: float) -> bool:
-        """Tell whether a session is live.
+        """Return whether a session is live.
 
         Raises:
             StoreUnavailable: the database does not answer.

@@ -31,7 +31,7 @@ def as_id(text: str) -> UUID | None:
 
 
 def is_searchable(email: str) -> bool:
-    """Tell whether a row may hold `email`: no column holds what PostgreSQL cannot store."""
+    """Return whether a row may hold `email`: no column holds what PostgreSQL cannot store."""
     return len(email) <= _LENGTH and _UNWRITABLE.search(email) is None
 
 

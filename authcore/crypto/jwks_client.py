@@ -115,7 +115,7 @@ class JwksClient:
         return self._matching(algorithm, None)
 
     def has(self, name: tuple[str, str | None, str]) -> bool:
-        """Tell whether the key of this name is in the set as it was last fetched."""
+        """Return whether the key of this name is in the set as it was last fetched."""
         return name in self._names
 
     def _matching(self, algorithm: object, kid: object) -> list[Key]:

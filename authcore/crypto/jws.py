@@ -80,7 +80,7 @@ def read_header(token: bytes) -> dict[str, object]:
 
 
 def is_demanding(header: Mapping[str, object]) -> bool:
-    """Tell whether a header demands an extension that is not implemented here."""
+    """Return whether a header demands an extension that is not implemented here."""
     return "crit" in header or "b64" in header
 
 

@@ -66,7 +66,7 @@ class Key:
         return bool(self.jwk.Algorithm.verify(message, self.jwk.key, signature))
 
     def is_among(self, names: AbstractSet[str]) -> bool:
-        """Tell whether `names` contains the key's kid or its thumbprint."""
+        """Return whether `names` contains the key's kid or its thumbprint."""
         return self.kid in names or self.thumbprint in names
 
 

@@ -118,7 +118,7 @@ class ForeignIssuer:
         self.steady = steady
 
     def claims(self, token: bytes) -> bool:
-        """Tell whether a token says that it is this issuer's, which proves nothing yet."""
+        """Return whether a token says that it is this issuer's, which proves nothing yet."""
         try:
             return (
                 jws.unproved(jws.bounded(token, self._mapped.token_bytes)).get("iss") == self._mapped.issuer

@@ -238,7 +238,7 @@ class VerdictCache:
         return verdict
 
     def _is_overtaken(self, rows: Iterable[UUID], begun: int) -> bool:
-        """Tell whether a change of one of `rows` was heard after `begun`."""
+        """Return whether a change of one of `rows` was heard after `begun`."""
         return begun < self._all_changed or any(begun < self._changed.get(row, 0) for row in rows)
 
     def _find_stale(self, key: bytes, now: float) -> Principal | None:

@@ -161,7 +161,7 @@ class AccountRows(Subjects):
         )
 
     async def organization_exists(self, organization_id: UUID) -> bool:
-        """Tell whether the organization has a live row."""
+        """Return whether the organization has a live row."""
         return bool(await self._pool.fetchval(_ORGANIZATION, organization_id))
 
     async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:

@@ -152,7 +152,7 @@ class DirectoryRows:
         return [NamedRow(**row) for row in await self._pool.fetch(_NAMED_ROLES, organization_id, text)]
 
     async def user_exists(self, user_id: UUID) -> bool:
-        """Tell whether the user has a live row."""
+        """Return whether the user has a live row."""
         return bool(await self._pool.fetchval(_USER_EXISTS, user_id))
 
     async def users(self, wanted: UserFilter) -> Sequence[UserRow]:

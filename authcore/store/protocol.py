@@ -180,7 +180,7 @@ class SessionStore(SubjectReader, Protocol):
         """Note for sessions of which it is not known which password they began under; return for how many."""
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
-        """Tell whether a session goes on: not ended, expired, or begun before `over`."""
+        """Return whether a session goes on: not ended, expired, or begun before `over`."""
 
     async def sessions(
         self, user_id: UUID, first: UUID | None, now: datetime, over: datetime
@@ -229,7 +229,7 @@ class AccountStore(SubjectReader, Protocol):
         """Return the user in the form that clients see, acting in the organization."""
 
     async def organization_exists(self, organization_id: UUID) -> bool:
-        """Tell whether the organization has a live row."""
+        """Return whether the organization has a live row."""
 
     async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:
         """Return the organization's role of that name; of no name, its default one."""

@@ -132,7 +132,7 @@ def _state(key: KeyEntry, now: datetime) -> str:
 
 
 def _expires(key: KeyEntry, days: int | None, now: datetime) -> bool:
-    """Tell whether an active key expires within `days`; any key does within None."""
+    """Return whether an active key expires within `days`; any key does within None."""
     if days is None:
         return True
     return (
