@@ -17,8 +17,9 @@ longest hold, the longest wait and this."""
 _OPEN_AT: Final = f"""CASE WHEN f.open_at <= law.now + law.hold + make_interval(secs => law.longest + {_WRONG_SECONDS})
     THEN f.open_at ELSE 'epoch' END"""
 
-# One more in a bucket. When its turn is further away than the gateway holds a request there is no row: refused. A
-# bucket that is not full is open since ever, and not since now: the clock of another replica may be behind ours.
+# Add one failure to a leaky bucket. No row is returned, which refuses the attempt, if its turn is further away than the
+# gateway holds a request. A bucket below its limit has 'epoch' as open_at, and not now: another replica's clock may be
+# behind.
 _COUNT: Final = """
     INSERT INTO gateway_sign_in_failures AS f (subject, level, seen_at, slot_at, open_at, expires_at)
     SELECT subject, 1, now, now, CASE WHEN delay > '0' THEN now + delay ELSE 'epoch' END,
@@ -54,9 +55,10 @@ _OF_PAIR: Final = _COUNT.format(
     "OR (before.counted > 0 AND EXISTS (SELECT FROM of_email))",
 )
 
-# Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
-# next does not count. `shut` reads them before: the first does not count what a later one is going to refuse. Where an
-# unknown address would be refused, a known one is not held either: a wrong password would be answered later.
+# Each counter counts only what the one before it has counted. So rows are locked in this order, and an attempt that one
+# counter refuses is not counted by the next. `shut` reads all of them first, so that none counts what a later one is
+# about to refuse. Where an unknown address would be refused, a known one does not wait either: a wrong password from it
+# would be answered later than one from an unknown address.
 RESERVE: Final = f"""
 WITH law AS (
     SELECT $4::timestamptz AS now, $5::timestamptz AS known_since, $6::double precision AS span,
@@ -96,8 +98,8 @@ SELECT address, CASE WHEN EXISTS (SELECT FROM of_address) THEN address END AS co
 FROM asked, known, shut, law
 """  # noqa: S608 - of the constants above
 
-# What is taken back of the pair is taken back of the e-mail: one attempt, or all of it when the attempt succeeded ($5
-# null). Then the address is known from now on, and the oldest is forgotten for it. Locked in order.
+# The pair and the e-mail are lowered by the same: by one attempt, or to nothing when the attempt succeeded ($5 null).
+# After a success the address is known, and the one known for longest is forgotten for it. Rows are locked in order.
 TAKE_BACK: Final = f"""
 WITH given (place, subject, taken, free) AS (
     SELECT 1, $10::bytea, 1::double precision, $7::double precision

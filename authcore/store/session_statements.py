@@ -22,8 +22,8 @@ from typing import Final
 
 FINGERPRINT: Final = "sha256(convert_to(coalesce(u.password_hash, ''), 'UTF8'))"
 """SHA-256 of the password hash of the user ``u``."""
-# A provider by its row's URLs is another one when its token_url is, which is noted as the issuer. A gateway of before
-# 0030 notes no account.
+# A provider without an issuer has its token_url noted as the issuer: with another URL it is another provider. Gateways
+# from before migration 0030 note no account.
 _PROVIDER: Final = """NOT EXISTS (
     SELECT FROM gateway_sso_sessions noted WHERE noted.session_id = s.id AND NOT (
         (noted.bound_to IS NULL OR NOT coalesce(u.is_super_admin, false)) AND EXISTS (
@@ -36,16 +36,17 @@ _PROVIDER: Final = """NOT EXISTS (
 UNCHANGED: Final = f"(coalesce(s.password_fingerprint = {FINGERPRINT}, true) AND {_PROVIDER})"
 """True if the session ``s`` of the user ``u`` still has its foundation: the password hash, and the provider if any."""
 
-# The row as it is once locked, whatever the statement's snapshot showed. A time of more than a minute to come was
-# written by a clock that was wrong. It is brought down, or nothing could be founded until then.
+# The user's last sign-out: the row as it is once locked, whatever the statement's snapshot showed. A time more than a
+# minute ahead was written by a wrong clock. It is lowered, or no session could be founded until then.
 _GATE: Final = """gate AS (
     INSERT INTO gateway_sign_outs (user_id, at) VALUES ({user}, 'epoch')
     ON CONFLICT (user_id) DO UPDATE SET
         at = least(gateway_sign_outs.at, {now}::timestamptz + interval '1 minute') RETURNING at)"""
 
 MOST_TOKENS: Final = 100
-# Beside those that are ranked stand the first token, the new one, the used one and the one before it. Of an array the
-# planner expects few: it looks them up by their index. Locked rows are passed over, as by TRIM below.
+# Delete the tokens of a family beyond MOST_TOKENS. Four are not ranked and stay: the first token, the new one, the used
+# one and the one before it. The planner expects few rows of an array, and looks them up by their index. Locked rows are
+# passed over, as by TRIM below.
 _BOUND: Final = f"""ranked AS (
     SELECT t.digest FROM gateway_refresh_tokens t JOIN {{family}} ON t.family = {{family}}.session_id
     WHERE t.issued_at > {{family}}.began_at {{but}}
@@ -92,7 +93,7 @@ SELECT {_DISPLACED} FROM found
 
 # FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
 # so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
-TURN: Final = f"""
+ROTATE: Final = f"""
 WITH found AS (
     SELECT t.digest, t.follows, t.successor, s.id AS session_id, s.created_at AS began_at,
         {FINGERPRINT} AS fingerprint,
@@ -149,7 +150,7 @@ WHERE id = $1 AND user_id = $2 AND forgotten_until >= $3 AND revoked_at IS NULL 
 """
 
 # A token that was entered before stays in its family: a second caller that enters it gets that family.
-ENTER: Final = f"""
+ADOPT: Final = f"""
 WITH {_GATE.format(user="$3::uuid", now="$5")},
 token AS (
     INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
@@ -185,8 +186,8 @@ UPDATE gateway_sessions SET revoked_at = $3
 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $4 AND id IS DISTINCT FROM $2::uuid RETURNING id
 """
 
-# The session that goes on has begun under the hash that is replaced, and goes on under the one that replaces it. An
-# operator replaces whatever hash there is ($2 null).
+# The session that goes on ($4) counts as begun under the new hash, if it began under the old one. An operator replaces
+# any hash ($2 null).
 REPLACE_HASH: Final = """
 WITH changed AS (
     UPDATE users SET password_hash = $3, updated_at = now()
@@ -202,7 +203,7 @@ ended AS (
 SELECT EXISTS (SELECT FROM changed) AS is_changed, ARRAY(SELECT id FROM ended) AS ended
 """
 
-# Of a session that a gateway from before the fingerprints began: it is taken to have begun under what is there now.
+# A session that began at a gateway from before the fingerprints is taken to have begun under the present hash.
 NOTE_PASSWORDS: Final = f"""
 WITH noted AS (
     UPDATE gateway_sessions s SET password_fingerprint = {FINGERPRINT} FROM users u

@@ -129,7 +129,7 @@ class SessionRows:
     ) -> Rotated | None:
         """Apply `event` to a token by the state table `transitions`; None if there is no such token."""
         row = await self._pool.fetchrow(
-            statements.TURN,
+            statements.ROTATE,
             digest,
             event,
             at.now,
@@ -165,7 +165,7 @@ class SessionRows:
             None if all sessions of the user were ended since the token was issued.
         """
         row = await self._pool.fetchrow(
-            statements.ENTER,
+            statements.ADOPT,
             foreign.digest,
             session.id,
             session.user_id,
