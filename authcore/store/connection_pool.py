@@ -212,7 +212,7 @@ class ConnectionPool:
             self._growing = asyncio.get_running_loop().call_later(self._pause, self._grow)
 
     def _grow(self) -> None:
-        """Allow one more than there are; if nobody wants it, that is found out when somebody does."""
+        """Raise the limit by one. Whether the server permits that shows when the connection is opened."""
         self._growing = None
         self.limit = min(self.limit + 1, self.most)
         self._open_more()

@@ -220,7 +220,7 @@ class Attempts:
         """Judge the caller again, and return the start of the attempt.
 
         Raises:
-            AuthError: what let the caller in has ended.
+            AuthError: the caller's access has ended.
         """
         pool = self.selection.serving.pool
         asked = time.monotonic()  # the answer is of then, however long it takes

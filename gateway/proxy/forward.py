@@ -8,7 +8,7 @@ Laws:
 - A caller who was judged more than ``YOUNG_SECONDS`` ago is judged again before the request is sent, or sent again.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
-- A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
+- A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when the caller's access has ended.
 - Where cookies are on, an upstream's cookies of our names go to our places (``gateway/cookie_places.py``), on every
   route: Whatomate's single sign-on sets them. Those of the gateway's own application are there already.
 """
@@ -80,7 +80,7 @@ class Forwarder:
         """Wait until a request has come whole.
 
         Raises:
-            StreamEnded: what let its caller in has ended meanwhile.
+            StreamEnded: its caller's access has ended meanwhile.
         """
         stream = exchange.stream = self._streams.begin(exchange)
         try:
@@ -240,7 +240,7 @@ class Forwarder:
     async def _rest(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, serving: Upstream
     ) -> None:
-        """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
+        """Let the rest of an answer flow until either side ends, the caller's access does, or the gateway stops."""
         if response.status == _SWITCHING:
             if self._places is not None:
                 response = with_cookies_moved(response, exchange, self._places)

@@ -225,7 +225,7 @@ class Pipeline:
         place = await places.enter(parsed.origin.client, route.name)
         try:
             now = time.monotonic()
-            if now - exchange.decided > YOUNG_SECONDS:  # what let it in may have ended meanwhile
+            if now - exchange.decided > YOUNG_SECONDS:  # its caller's access may have ended meanwhile
                 start = self._hosted_start(exchange, await self._second_verdict.permit(exchange))
             exchange.decided = now  # what it waited for its place is no time of the upstream's
             await self.forwarder.send(exchange, route.upstream, start)

@@ -66,7 +66,7 @@ async def judged_again(
     """Return the start of a request that was lent `connection` by `pool`: another one than `start` if it has waited.
 
     Raises:
-        GatewayFault, AuthError: what let its caller in has ended.
+        GatewayFault, AuthError: its caller's access has ended.
     """
     if reauthorize is None or time.monotonic() - exchange.decided <= YOUNG_SECONDS:
         return start

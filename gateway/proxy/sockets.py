@@ -1,4 +1,4 @@
-"""Watch over what callers have open, WebSockets and streams: each ends when what let it in does.
+"""Watch over what callers have open, WebSockets and streams: each ends when its caller's access does.
 
 Laws:
 

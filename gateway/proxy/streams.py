@@ -3,7 +3,7 @@
 Laws:
 
 - A body that flows for longer than ``YOUNG_SECONDS`` is watched as a WebSocket is (:mod:`gateway.proxy.sockets`), and
-  ends when what let its caller in has ended. Shorter ones are not registered there.
+  ends when its caller's access has ended. Shorter ones are not registered there.
 - An answer that was broken off must not look complete. Only an event stream is complete at any event's boundary: a
   client drops an unfinished event and reconnects (WHATWG HTML, server-sent events). It is ended there if the boundary
   comes within ``EVENT_SECONDS``. Any other answer is reset, whatever its framing.
@@ -141,7 +141,7 @@ class Stream:
             self._socket = None if self._over else socket
 
     def close(self, code: int, text: str, why: str) -> None:  # noqa: ARG002 -- streams have no close code
-        """End the stream, because what let its caller in has ended."""
+        """End the stream, because its caller's access has ended."""
         permit = self._exchange.permit
         method = None if permit is None else permit.principal.method
         if why == "expired" and permit is not None:
