@@ -43,8 +43,20 @@ class Lease:
     """
 
     __slots__ = (
-        *("at", "bucket", "cost", "debt", "held", "is_listed", "is_under_way", "owed", "seen", "size"),
-        *("sent", "source", "spent", "wanted"),
+        "at",
+        "bucket",
+        "cost",
+        "debt",
+        "held",
+        "is_listed",
+        "is_under_way",
+        "owed",
+        "seen",
+        "sent",
+        "size",
+        "source",
+        "spent",
+        "wanted",
     )
 
     def __init__(self, source: SharedLimit, bucket: Bucket) -> None:
