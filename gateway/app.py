@@ -1,6 +1,6 @@
-"""The composition root: Settings -> running gateway.
+"""Running gateway: it starts every part in the order of dependence, and closes them in the opposite order.
 
-:meth:`Gateway.start` is everything there is, in the order of dependence; ``assembly/`` holds how each part is built.
+``Gateway._start`` is the list of the parts, with the reason for the place of each; ``assembly/`` builds them.
 """
 
 from __future__ import annotations

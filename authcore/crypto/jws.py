@@ -59,7 +59,11 @@ def signing_digest(token: str | bytes) -> bytes:
 
 
 def sign(payload: Mapping[str, object], key: Key) -> str:
-    """Sign `payload`. The header names the key if it has a ``kid``, and has no ``typ`` (RFC 7519 section 5.1)."""
+    """Sign `payload`. The header names the key if it has a ``kid``, and has no ``typ`` (RFC 7519 section 5.1).
+
+    Raises:
+        RuntimeError: the key is a public one.
+    """
     if key.private is None:
         raise RuntimeError("a public key is to sign")
     headers: dict[str, object] = {"typ": None} if key.kid is None else {"typ": None, "kid": key.kid}
