@@ -50,7 +50,7 @@ def _spelled(key: str) -> str:
 def _odd(words: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is odd about `words`, of which `chosen` are the entry's own.
 
-    An entry whose own `retry.when` is `off` has no use for the `retry.repeat` of its upstream, and means so.
+    An entry whose own ``retry.when`` is ``off`` has no use for the ``retry.repeat`` of its upstream, and means so.
     """
     for key, problem in policy_problems(words):
         yield f"{_spelled(key)}: {problem}"
