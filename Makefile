@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The compiled tree of this Python: .compiled, or .compiled-newest of .venv-newest.
 TREE := .compiled$(patsubst .venv%,%,$(notdir $(VENV)))
-# Tests wait for other programs for half of their time: three processes keep two cores at work.
+# Tests wait for other programs for half of their time: three processes keep two cores at work. Files begin in order of
+# their names: by size those of one long test, such as the image's, would come last, and two processes would wait.
 TEST_PROCESSES ?= 3
 # Empty: compiled where a C compiler is. 0: interpreted.
 COMPILED ?=
@@ -30,12 +31,12 @@ run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data st
 	@$(BIN)/whatomate-gateway dev $(ARGS)
 
 test: $(STAMP) ## every test, in three processes, each with a PostgreSQL of its own (TEST_PROCESSES=0 for one); ends with what was skipped, and why
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -rs $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -rs $(ARGS)
 
 # sys.monitoring (Python 3.12) counts lines cheaply; the older way calls a function for each.
 coverage: $(STAMP) ## every test with its lines counted, and a floor under the share of lines that ran; needs Python 3.12
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12) and "error: make coverage needs Python >= 3.12: make coverage VENV=.venv-newest PYTHON=/path/to/python3.13")'
-	@COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term $(ARGS)
+	@COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 check: $(STAMP) ## format, lint, spelling, types, the laws of who may import whom
 	@$(BIN)/ruff format --check .
@@ -158,12 +159,12 @@ dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, in
 	@touch $@
 
 test-compiled: $(TREE)/.built ## what speaks HTTP, and the commands, tested again with the warm path compiled
-	@TESTS_COMPILED=1 PYTHONPATH=$(TREE)/tree:. $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -rs \
+	@TESTS_COMPILED=1 PYTHONPATH=$(TREE)/tree:. $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -rs \
 		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/commands tests/observe \
 		tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
 
 test-domain: $(STAMP) ## the tests of authcore and config alone; what test-compiled leaves out, and depends on the Python
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -rs tests/authcore tests/config $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -rs tests/authcore tests/config $(ARGS)
 
 instructions: $(TREE)/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
 	@$(BIN)/python -P -m bench.instructions $(ARGS)
