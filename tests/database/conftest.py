@@ -7,12 +7,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.database.servers import pgbouncer, short_folder
+from authcore.store.migrate import migrate
+from tests.database.servers import pgbouncer, servers, short_folder
+from tests.support.databases import finish
 from tests.support.loops import pytest_asyncio_loop_factories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.database.servers import Server
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -22,6 +26,17 @@ def folder() -> Iterator[Path]:
     """A folder with a path short enough for a socket, which servers may enter."""
     with short_folder() as path:
         yield path
+
+
+@pytest.fixture
+def pair(folder: Path) -> Iterator[list[Server]]:
+    """A primary, and a standby that follows it; the database is migrated."""
+    with servers(folder, 2) as both:
+        primary, standby = both
+        primary.make().start()
+        finish(migrate(primary.url()))
+        standby.copy(primary).start()
+        yield both
 
 
 @pytest.fixture(params=["session", "transaction"])

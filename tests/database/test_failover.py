@@ -10,29 +10,17 @@ import pytest
 
 from authcore.store.migrate import migrate
 from tests.database.gateways import status_of, status_of_sign_in
-from tests.database.servers import Forwarder, Server, servers
+from tests.database.servers import Forwarder, Server
 from tests.support.admin import is_pushed, readiness
 from tests.support.calls import ask_at, get
-from tests.support.databases import execute, finish
+from tests.support.databases import execute
 from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
-
-
-@pytest.fixture
-def pair(folder: Path) -> Iterator[list[Server]]:
-    """A primary, and a standby that follows it; the database is migrated."""
-    with servers(folder, 2) as both:
-        primary, standby = both
-        primary.make().start()
-        finish(migrate(primary.url()))
-        standby.copy(primary).start()
-        yield both
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from authcore.store.migrate import migrate
 from tests.database.gateways import status_of, status_of_sign_in
-from tests.database.servers import START_SECONDS, Server, own, servers, spawn
+from tests.database.servers import START_SECONDS, Server, own, spawn
 from tests.support.admin import is_pushed, readiness
-from tests.support.databases import execute, finish
+from tests.support.databases import execute
 from tests.support.processes import eventually
 from tests.support.programs import program
 
@@ -51,7 +50,7 @@ load_balance_mode = {spreads}
 
 
 def _answers(folder: Path) -> bool:
-    """Tell whether a statement that writes reaches the primary, which the pooler has to find first."""
+    """Return whether a statement that writes reaches the primary, which the pooler has to find first."""
     psql = [program("psql"), "-h", str(folder), "-p", "9999", "-U", "gateway", "-d", "postgres", "-tAc"]
     asked = "SELECT txid_current() > 0 AND NOT pg_is_in_recovery()"
     with suppress(subprocess.TimeoutExpired):
@@ -87,17 +86,6 @@ def pgpool(folder: Path, primary: Server, standby: Server, spreads: str) -> Iter
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(START_SECONDS)
-
-
-@pytest.fixture
-def pair(folder: Path) -> Iterator[list[Server]]:
-    """A primary, and a standby that follows it; the database is migrated."""
-    with servers(folder, 2) as both:
-        primary, standby = both
-        primary.make().start()
-        finish(migrate(primary.url()))
-        standby.copy(primary).start()
-        yield both
 
 
 @pytest.fixture
