@@ -185,10 +185,10 @@ async def stage(**groups: Any) -> tuple[Exchange, list[bytes]]:
         await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
     write_batch = gateway._listener.write_batch = WriteBatch(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
-    connection = gateway._listener.protocol()  # noqa: SLF001
+    connection = gateway._listener.protocol()  # noqa: SLF001 -- the gateway is ours
     connection.connection_made(near)
     pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001 -- the gateway is ours
-    upstream = UpstreamConnection(gateway._listener.deadlines, write_batch, KnownHeads(), lambda _: None)  # noqa: SLF001
+    upstream = UpstreamConnection(gateway._listener.deadlines, write_batch, KnownHeads(), lambda _: None)  # noqa: SLF001 -- likewise
     upstream.connection_made(far)
     pool.unused.add(upstream)
     pool.open += 1

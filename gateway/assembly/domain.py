@@ -8,11 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from authcore.accounts.accounts import Accounts
 from authcore.accounts.invitations import Invitations, Registration
 from authcore.accounts.sessions import Reuse, Sessions
 from authcore.accounts.shared_sessions import SharedSessions
-from authcore.counterpart import NO_COUNTERPART
 from authcore.crypto.jwks_client import JwksClient
 from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.identity.api_keys import derive_secret
@@ -61,7 +59,6 @@ class Domain:
     attempts: SignInThrottle
     invitations: Invitations
     sessions: Sessions
-    accounts: Accounts
     identity: IdentityService
     redis: WhatomateRedis | None
     quotas: QuotaService | None
@@ -103,7 +100,6 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
     redis = build_redis(settings, dial)
     sessions = _build_sessions(settings, store, tokens, identity, redis)
     invitations = _build_invitations(settings, store, tokens)
-    accounts = _build_accounts(settings, store, passwords, sessions, attempts, invitations, identity, redis)
     outbound = build_outbound(settings, resolver)
     clock = store.clock(time.time, steady)
     return Domain(
@@ -116,7 +112,6 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         attempts=attempts,
         invitations=invitations,
         sessions=sessions,
-        accounts=accounts,
         identity=identity,
         redis=redis,
         quotas=build_quotas(settings, store, clock),
@@ -166,28 +161,6 @@ def _build_sessions(
         reuse=Reuse(token.reuse),
         session_seconds=token.session_seconds,
         most=token.sessions,
-        tell=identity.hear,
-    )
-
-
-def _build_accounts(  # noqa: PLR0913, PLR0917 -- its collaborators
-    settings: Settings,
-    store: PostgresStore,
-    passwords: Passwords,
-    sessions: Sessions,
-    attempts: SignInThrottle,
-    invitations: Invitations,
-    identity: IdentityService,
-    redis: WhatomateRedis | None,
-) -> Accounts:
-    return Accounts(
-        store,
-        passwords,
-        sessions,
-        attempts,
-        invitations,
-        redis or NO_COUNTERPART,
-        most_keys=settings.keys.per_user,
         tell=identity.hear,
     )
 

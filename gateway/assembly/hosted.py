@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
+from authcore.accounts.accounts import Accounts
+from authcore.counterpart import NO_COUNTERPART
 from authcore.store.circuit import ended
 from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
@@ -165,7 +167,16 @@ def _services(settings: Settings, domain: Domain) -> Callable[..., Services]:
     """Return the function that makes the services from the OpenAPI document."""
     return partial(
         Services,
-        accounts=domain.accounts,
+        accounts=Accounts(
+            domain.store,
+            domain.passwords,
+            domain.sessions,
+            domain.attempts,
+            domain.invitations,
+            domain.redis or NO_COUNTERPART,
+            most_keys=settings.keys.per_user,
+            tell=domain.identity.hear,
+        ),
         sessions=domain.sessions,
         invitations=domain.invitations,
         tokens=domain.tokens,

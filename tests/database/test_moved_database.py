@@ -11,8 +11,7 @@ import asyncpg
 from authcore.store.grants import grant
 from tests.support.calls import ask_at, bearer, get
 from tests.support.databases import execute, named
-from tests.support.processes import Process, ended, eventually, spawn
-from tests.support.worlds import SECRET
+from tests.support.processes import Process, ended, environment_before, eventually, spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,18 +27,13 @@ ON = "UPDATE users SET is_active = true WHERE email = 'agent@example.com'"
 @asynccontextmanager
 async def served(url: Path, upstream: Upstream) -> AsyncIterator[Process]:
     """A gateway on the database whose URL is in the file; by time alone it would not notice a change."""
-    settings = {
-        "DATABASE_URL_FILE": str(url),
-        "DATABASE_RENEW_SECONDS": "0.2",
-        "IDENTITY_CACHE_SECONDS": "3600",
-        "JWT_SECRET": SECRET,
-        "UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
-        "LISTEN": "127.0.0.1:0",
-        "ADMIN_LISTEN": "127.0.0.1:0",
-        "ADMIN_HOSTS": "gateway.test",
-        "LOG_ACCESS": "false",
-    }
-    gateway = await spawn({f"GATEWAY_{name}": value for name, value in settings.items()})
+    environment = environment_before(
+        upstream,
+        DATABASE_URL_FILE=str(url),
+        DATABASE_RENEW_SECONDS="0.2",
+        IDENTITY_CACHE_SECONDS="3600",
+    )
+    gateway = await spawn(environment)
     try:
         yield gateway
     finally:

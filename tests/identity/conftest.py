@@ -11,8 +11,7 @@ import pytest
 from tests.support.commands import run
 from tests.support.issuers import provider
 from tests.support.loops import pytest_asyncio_loop_factories
-from tests.support.processes import Process, ended, spawn
-from tests.support.worlds import SECRET
+from tests.support.processes import Process, ended, environment_before, spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,20 +37,14 @@ async def gateways(
         ) -> list[Process]:
             environment = {
                 "DATABASE_URL": world.url,
-                "JWT_SECRET": SECRET,
-                "UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
-                "LISTEN": "127.0.0.1:0",
-                "ADMIN_LISTEN": "127.0.0.1:0",
-                "ADMIN_HOSTS": "gateway.test",
-                "LOG_ACCESS": "false",
                 # So long that nothing in a test is ever noticed by the end of its time.
                 "IDENTITY_CACHE_SECONDS": "3600",
                 "IDENTITY_REFUSED_SECONDS": "3600",
                 "TIMEOUT_DRAIN_SECONDS": "1",
                 **settings,
             }
-            prefixed = {f"GATEWAY_{name}": value for name, value in environment.items()}
-            begun = await asyncio.gather(*(spawn({**prefixed, **(preloaded or {})}) for _ in range(count)))
+            complete = {**environment_before(upstream, **environment), **(preloaded or {})}
+            begun = await asyncio.gather(*(spawn(complete) for _ in range(count)))
             for one in begun:
                 stack.push_async_callback(ended, one)
             return list(begun)

@@ -217,6 +217,19 @@ async def eventually(what: Callable[[], Awaitable[object]]) -> float:
     return time.monotonic() - begun
 
 
+def environment_before(upstream: Upstream, **settings: str) -> dict[str, str]:
+    """Return the environment of a gateway before `upstream`, on free ports; `settings` are named without GATEWAY_."""
+    usual = {
+        "JWT_SECRET": SECRET,
+        "UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
+        "LISTEN": "127.0.0.1:0",
+        "ADMIN_LISTEN": "127.0.0.1:0",
+        "ADMIN_HOSTS": "gateway.test",
+        "LOG_ACCESS": "false",
+    }
+    return {f"GATEWAY_{name}": value for name, value in {**usual, **settings}.items()}
+
+
 async def spawn(environment: dict[str, str]) -> Process:
     """Start a gateway with settings of its own (``GATEWAY_LISTEN=...``), and wait until it listens."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
