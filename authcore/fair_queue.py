@@ -90,12 +90,12 @@ class FairQueue(Generic[T]):
 
     @property
     def running(self) -> int:
-        """How many jobs run."""
+        """Number of jobs that run."""
         return self._running
 
     @property
     def networks(self) -> int:
-        """How many networks have jobs waiting or running."""
+        """Number of networks with jobs that wait or run."""
         return len(self._networks)
 
     def at_share(self, network: str) -> bool:

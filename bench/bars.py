@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What the gateway does against another, by rate and by CPU per request; above 1, it does better."""
+    """Ratios of the gateway to another proxy, by rate and by CPU per request; above 1, it is better."""
 
     rate: Spread
     cpu: Spread

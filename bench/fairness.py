@@ -67,7 +67,7 @@ class Site:
 
 @dataclass
 class Cell:
-    """What was measured of one kind of request, alone or beside one kind of flood.
+    """Measurements of one kind of request, alone or beside one kind of flood.
 
     Attributes:
         seconds: Of the requests that were granted.

@@ -13,7 +13,7 @@ from bench.bars import Ratio, Spread  # noqa: TC001 -- pydantic reads the annota
 
 @dataclass(frozen=True)
 class Reached:
-    """What was reached of one bar.
+    """Result for one bar.
 
     Attributes:
         bar: The bar's name.
@@ -92,7 +92,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that one run measured.
+    """Measurements of one run.
 
     Attributes:
         date: The day, as YYYY-MM-DD.

@@ -62,7 +62,7 @@ _PLAN: Final = re.compile(r"duration: ([\d.]+) ms  plan:\n((?:\t.*\n)+)")
 
 @dataclass
 class Looked:
-    """What was seen of one statement of a kind of verdict.
+    """Plans seen of one statement of a kind of verdict.
 
     Attributes:
         milliseconds: How long the server took for each.

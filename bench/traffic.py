@@ -46,7 +46,7 @@ ENVOY, ENVOY_OFF = "Envoy, outlier detection", "Envoy, none"
 
 @dataclass
 class Measured:
-    """What callers noticed in one turn.
+    """Measurements of one turn, as callers noticed it.
 
     Attributes:
         seconds: Until the answer, of every request that had one, whatever its status.

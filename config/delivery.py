@@ -91,7 +91,7 @@ Short = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class RouteRetryEntry(Entry):
-    """When and how a request is sent again."""
+    """Retry policy of a route: when and how a request is sent again."""
 
     when: When | None = Field(
         None,
@@ -123,7 +123,7 @@ class RouteRetryEntry(Entry):
 
 
 class RetryEntry(RouteRetryEntry):
-    """When and how a request is sent again, and the budget for that, which is the upstream's."""
+    """Retry policy and its budget, which is the upstream's."""
 
     budget_percent: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="Retries at once, of the active requests."

@@ -212,7 +212,7 @@ def _text(path: Path) -> str:
 
 
 class EnvFile(NamedTuple):
-    """What a ``.env`` file says.
+    """Contents of a ``.env`` file.
 
     Attributes:
         written: Its assignments, without those of a setting that stands twice. A line that cannot be read takes none

@@ -104,7 +104,7 @@ class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
 
     @property
     def places(self) -> tuple[EndpointEntry, ...]:
-        """Where it is."""
+        """Endpoints of the upstream."""
         if self.endpoints is not None:
             return tuple(self.endpoints)
         return tuple(EndpointEntry(url=url) for url in self.url or ())
@@ -116,7 +116,7 @@ class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
 
 
 class Match(Entry):
-    """Which requests a route is for. Host first, then path, then methods: the most specific route wins."""
+    """Matcher of a route: host first, then path, then methods; the most specific route wins."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["path"]}, {"required": ["prefix"]}]})
 

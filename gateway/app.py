@@ -264,7 +264,7 @@ class Gateway:
 
     @property
     def loads(self) -> int:
-        """How many verdicts on callers were asked of the store so far."""
+        """Number of verdicts on callers that were asked of the store so far."""
         return self._domain.identity.loads
 
     def reload(self) -> None:

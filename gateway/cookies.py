@@ -90,7 +90,7 @@ class OurCookies:
         return (value, *self._others.get(name, ())) if value else ()
 
     def __bool__(self) -> bool:
-        """Whether the request has any cookie of ours, even an empty one."""
+        """Return whether the request has any cookie of ours, even an empty one."""
         return bool(self._values)
 
     def __repr__(self) -> str:

@@ -56,7 +56,7 @@ class Drain:
 
     @property
     def is_hurried(self) -> bool:
-        """Whether nothing is waited for any more."""
+        """True if nothing is waited for any more."""
         return self._hurried.is_set()
 
     def hurry(self) -> None:

@@ -412,15 +412,17 @@ def a_function_fits_on_the_screen(module: Module) -> Iterator[str]:
 
 
 def a_module_opens_with_a_caption(module: Module) -> Iterator[str]:
-    """What it is, and its laws."""
+    """The caption says what the module is, and its laws."""
     if not ast.get_docstring(module.tree):
         yield "1: no docstring"
 
 
-_RIDDLE: Final = re.compile(
-    r"(?:wh(?:ich|at|o|om|ose|ere|en|y|ether|oever|atever|ichever)|how|(?:some|any|every|no)(?:body|one|thing)|here|there)\b",
-    re.IGNORECASE,
+_QUESTION: Final = (
+    r"wh(?:ich|at|o|om|ose|ere|en|y|ether|oever|atever|ichever)|how|(?:some|any|every|no)(?:body|one|thing)"
 )
+"""Words of a sentence that does not say what a thing is, but asks."""
+
+_RIDDLE: Final = re.compile(rf"(?:{_QUESTION}|here|there)\b", re.IGNORECASE)
 
 
 def a_caption_names_the_thing(module: Module) -> Iterator[str]:
@@ -430,6 +432,15 @@ def a_caption_names_the_thing(module: Module) -> Iterator[str]:
         yield f"1: the caption begins with {first.partition(' ')[0]!r}; begin with the field's noun for what it is"
     if first and not first.endswith("."):
         yield "1: the caption's first line is no whole sentence"
+
+
+def a_docstring_names_the_thing(module: Module) -> Iterator[str]:
+    """A class begins with its noun, a function with its verb, and neither with a question ("What the ...")."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = (ast.get_docstring(node) or "").partition(" ")[0]
+            if re.fullmatch(_QUESTION, first, re.IGNORECASE):
+                yield f"{node.lineno}: the docstring of {node.name} begins with {first!r}; begin with its noun or verb"
 
 
 def unused_words_stay_unused(module: Module) -> Iterator[str]:
@@ -592,6 +603,7 @@ LAWS: Final = (
     compiled_exceptions_keep_their_attributes,
     a_module_opens_with_a_caption,
     a_caption_names_the_thing,
+    a_docstring_names_the_thing,
     unused_words_stay_unused,
     a_private_name_is_used,
     a_constant_is_final,

@@ -6,6 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from tests.laws import a_caption_names_the_thing, a_docstring_names_the_thing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -57,7 +59,7 @@ _PRIVATE: Final = re.compile(r"_(?!_)\w+")
 
 
 def no_test_imports_a_test(module: Module) -> Iterator[str]:
-    """What tests share is in tests/support, or in a module beside them that is neither a test nor a conftest."""
+    """Shared code is in tests/support, or in a module beside the tests that is no test and no conftest."""
     for line, name in module.imports:
         top, *rest = name.split(".")
         if top == "tests" and any(part.startswith("test_") or part == "conftest" for part in rest[:-1]):
@@ -95,7 +97,7 @@ def _is_own(value: ast.expr) -> bool:
 
 
 def a_module_of_tests_opens_with_a_caption(module: Module) -> Iterator[str]:
-    """What is held there, or what is shared; an empty ``__init__.py`` has nothing to say."""
+    """The caption says what is held there, or what is shared; an empty ``__init__.py`` has nothing to say."""
     if module.text.strip() and not ast.get_docstring(module.tree):
         yield "1: no docstring"
 
@@ -104,5 +106,7 @@ LAWS_OF_TESTS: Final = (
     no_test_imports_a_test,
     a_test_name_stands_alone,
     a_module_of_tests_opens_with_a_caption,
+    a_caption_names_the_thing,
+    a_docstring_names_the_thing,
     a_test_reaches_for_nothing_private,
 )

@@ -1,4 +1,4 @@
-"""What the documents say is so: generated pages are fresh, tests, commands, settings and files they name exist."""
+"""Documents: generated pages are fresh; tests, commands, settings and files that they name exist."""
 
 from __future__ import annotations
 

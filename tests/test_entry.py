@@ -64,7 +64,7 @@ async def test_a_first_process_that_is_still_starting_ends_at_sigterm(tmp_path: 
 
 
 def handles(process: int) -> bool:
-    """Whether it has a handler for SIGTERM."""
+    """Return whether a process has a handler for SIGTERM."""
     status = Path(f"/proc/{process}/status").read_text()
     caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
     return bool(caught >> (signal.SIGTERM - 1) & 1)

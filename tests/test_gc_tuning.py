@@ -18,7 +18,7 @@ KEPT = 300_000
 
 
 class Loads:
-    """How many identities were loaded, as a test has it, and the collector that asks for it."""
+    """Number of identities that were loaded, which the test sets, and the collector that asks for it."""
 
     def __init__(self) -> None:
         self.number = 0

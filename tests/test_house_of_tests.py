@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.laws import ROOT, Module
+from tests.laws import ROOT, Module, a_caption_names_the_thing, a_docstring_names_the_thing
 from tests.laws_of_tests import (
     LAWS_OF_TESTS,
     PRIVATE_REACHES,
@@ -31,6 +31,8 @@ BREAKS: Final[list[tuple[Law, str, str]]] = [
     (no_test_imports_a_test, "tests/flow/conftest.py", "from tests.identity.conftest import *"),
     (a_test_name_stands_alone, "tests/test_x.py", "def test_nor_does_a_form(): ..."),
     (a_module_of_tests_opens_with_a_caption, "tests/test_x.py", "from __future__ import annotations"),
+    (a_caption_names_the_thing, "tests/test_x.py", '"""Who may register, and invitations."""'),
+    (a_docstring_names_the_thing, "tests/test_x.py", 'def told():\n    """What it is told."""'),
     (a_test_name_stands_alone, "tests/test_x.py", "class Machine:\n    async def test_it_is(self): ..."),
     (a_test_reaches_for_nothing_private, "tests/test_x.py", "gate._routing.reload()"),
     (a_test_reaches_for_nothing_private, "tests/test_x.py", "made()._size = 1"),
@@ -40,6 +42,8 @@ BREAKS: Final[list[tuple[Law, str, str]]] = [
 KEEPS: Final[list[tuple[Law, str, str]]] = [
     (no_test_imports_a_test, "tests/flow/test_x.py", "from tests.support.calls import test_of"),
     (a_module_of_tests_opens_with_a_caption, "tests/flow/__init__.py", ""),
+    (a_caption_names_the_thing, "tests/test_x.py", '"""Registration: who may register, and invitations."""'),
+    (a_docstring_names_the_thing, "tests/test_x.py", 'def test_it():\n    """Whatomate does so."""'),
     (a_test_name_stands_alone, "tests/test_x.py", "def test_items_and_others(): ...\ndef it_is(): ..."),
     (a_test_reaches_for_nothing_private, "tests/test_x.py", "class X:\n    def f(self): self._a.b = 1"),
     (a_test_reaches_for_nothing_private, "tests/test_x.py", "pair._replace(a=1)\nx.__class__\ny._"),

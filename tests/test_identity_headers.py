@@ -113,7 +113,7 @@ CONFIGURATIONS = sorted(
 
 
 def removed_by_pattern(text: str, name: str) -> bool:
-    """Whether a proxy's configuration removes what a client sends under the name, by the pattern of a family."""
+    """Return whether a proxy's configuration removes a client's field, by the pattern of its family."""
     patterns = [
         re.compile(found)
         for found in re.findall(r'regex: "(x\[\^a-z0-9\]\S*)"', text)  # Envoy

@@ -54,7 +54,7 @@ VALUES: Final = frozenset(
 
 
 def resolves(dotted: str) -> bool:
-    """Whether a dotted name leads to a module, or to something that one defines."""
+    """Return whether a dotted name leads to a module, or to something that one defines."""
     parts = dotted.split(".")
     for length in range(len(parts), 0, -1):
         try:
@@ -80,7 +80,7 @@ def attributes(of: object) -> set[str]:
 
 
 def exists(path: str, beside: Path) -> bool:
-    """Whether a path below the root, or beside the page, exists; ``::name`` asks for a test in it."""
+    """Return whether a path below the root, or beside the page, exists; ``::name`` asks for a test in it."""
     path, _, test = path.rstrip(".").partition("::")
     found = next((place for place in (ROOT / path, beside / path) if place.exists()), None)
     if found is None or not test:

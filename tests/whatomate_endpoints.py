@@ -32,14 +32,14 @@ class Endpoint:
         return frozenset() if self.needs in {"public", "member"} else frozenset(self.needs.split("|"))
 
     def admits(self, permissions: frozenset[str] | None) -> bool:
-        """Whether the preset lets a caller pass; None is a caller without a credential."""
+        """Return whether the preset lets a caller pass; None is a caller without a credential."""
         if permissions is None:
             return self.needs == "public"
         return not self.accepted or not self.accepted.isdisjoint(permissions)
 
     @property
     def is_stricter(self) -> bool:
-        """Whether the preset asks for a permission where the server asks for none."""
+        """True if the preset asks for a permission where the server asks for none."""
         return self.server in {"nothing", "rows"} and bool(self.accepted)
 
 

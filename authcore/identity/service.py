@@ -160,7 +160,7 @@ class IdentityService:
 
     @property
     def loads(self) -> int:
-        """How many verdicts on callers were asked of the store so far."""
+        """Number of verdicts on callers that were asked of the store so far."""
         return self._memory.loads
 
     @property

@@ -99,7 +99,7 @@ class VerdictCache:
 
     @property
     def loads(self) -> int:
-        """How many verdicts were asked of the store so far."""
+        """Number of verdicts that were asked of the store so far."""
         return self._loads
 
     def recall(self, key: bytes, now: float) -> Principal | None:

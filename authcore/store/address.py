@@ -50,7 +50,7 @@ _STATEMENTS: Final = 100
 
 
 class StatementCache(StrEnum):
-    """Whether a connection keeps its statements prepared."""
+    """Setting for prepared statements: whether connections keep them."""
 
     AUTO = "auto"
     """It does unless a pooler is detected."""

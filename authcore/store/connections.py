@@ -50,7 +50,7 @@ class Connections:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the server is known to refuse writes."""
+        """True if the server is known to refuse writes."""
         return self.server is not None and self.server.read_only
 
     def is_good(self, one: Opened) -> bool:

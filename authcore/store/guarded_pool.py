@@ -36,7 +36,7 @@ class GuardedPool(DatabasePool):
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the server is known to refuse writes."""
+        """True if the server is known to refuse writes."""
         return self._connections.open.is_read_only
 
     @asynccontextmanager

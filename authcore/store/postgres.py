@@ -77,7 +77,7 @@ class PostgresStore(
     SsoRows,
     TrailRows,
 ):
-    """Everything the domain asks of its database."""
+    """PostgreSQL store: everything that the domain asks of its database."""
 
     _pool: GuardedPool
 
@@ -91,7 +91,7 @@ class PostgresStore(
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the database is known to refuse writes."""
+        """True if the database is known to refuse writes."""
         return self._pool.is_read_only
 
     @classmethod

@@ -132,13 +132,13 @@ class Lacking:
 
     @property
     def advice(self) -> str:
-        """What an operator does about it."""
+        """Advice to the operator, by what is lacking."""
         kinds = [FailureKind.PRIVILEGE] * bool(self.rights) + [FailureKind.ROW_SECURITY] * bool(self.hidden)
         return "; ".join(ADVICE[kind] for kind in kinds)
 
     @property
     def words(self) -> str:
-        """What is lacking, without the advice."""
+        """Description of what is lacking, without the advice."""
         rights = [f"its user lacks {', '.join(self.rights)}"] * bool(self.rights)
         return "; ".join(
             [*rights, *([f"row-level security hides rows of {', '.join(self.hidden)}"] * bool(self.hidden))]

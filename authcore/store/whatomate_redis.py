@@ -112,12 +112,12 @@ class WhatomateRedis:
 
     @property
     def is_away(self) -> bool:
-        """Whether the last call failed."""
+        """True if the last call failed."""
         return self._asked_again_at != 0.0
 
     @property
     def trouble(self) -> str:
-        """Why the last call failed, see :func:`words_of`; empty when it did not."""
+        """Reason for which the last call failed, see :func:`words_of`; empty if it did not."""
         return self._trouble if self.is_away else ""
 
     async def add(self, jti: str, user_id: UUID, seconds: int) -> bool:

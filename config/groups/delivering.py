@@ -15,7 +15,7 @@ Repeat = Annotated[tuple[str, ...], NoDecode, check_repeat, BeforeValidator(spli
 
 
 class Delivering(Group):
-    """What becomes of a request that the upstream does not answer."""
+    """Delivery: what becomes of a request that the upstream does not answer."""
 
     retry_when: When = Field(
         ("stale",),

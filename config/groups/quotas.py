@@ -13,7 +13,7 @@ _Most = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Shed(Group):
-    """What is refused while the process has more than it can do."""
+    """Load shedding: what is refused while the process has more than it can do."""
 
     lag_seconds: float = Field(
         0,

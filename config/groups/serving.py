@@ -65,7 +65,7 @@ class Admin(Group):
 
 
 class _Service(Group):
-    """How the service behind the gateway is reached, and how long it is waited for."""
+    """Connection to the service behind the gateway, and its timeouts."""
 
     url: UpstreamUrl | None = Field(
         None, description="URL of the upstream, http://host:port, https://host:port or unix:/path. Required."
@@ -149,7 +149,7 @@ class Upstream(Delivering, Health, _Service):
 
 
 class Resolver(Group):
-    """How host names are looked up, of upstreams and of the database."""
+    """Name resolution of host names, of upstreams and of the database."""
 
     servers: NameServers = Field(
         (),
@@ -178,7 +178,7 @@ class Resolver(Group):
 
 
 class Limit(Group):
-    """What one client may ask of the gateway."""
+    """Limits of what one client may ask of the gateway."""
 
     head_bytes: int = Field(32_768, ge=1024, le=1_048_576, description="Request head; past that 431.")
     fields: int = Field(100, ge=8, le=10_000, description="Header lines of a request; past that 431.")
@@ -214,7 +214,7 @@ class Limit(Group):
 
 
 class Timeout(Group):
-    """How long a client may be silent."""
+    """Timeouts: how long a client may be silent."""
 
     head_seconds: Seconds = Field(10, description="To send a request head once it has begun; past that 408.")
     idle_seconds: Seconds = Field(75, description="Between requests of a kept-alive connection.")

@@ -27,7 +27,7 @@ ServerName = Annotated[
 
 
 class TlsEntry(Entry):
-    """How an upstream behind https:// is proved to be the right one."""
+    """TLS towards an upstream behind https://: how it proves that it is the right one."""
 
     ca_file: FileName | None = Field(
         None, min_length=1, description="PEM file of the authorities to accept; the system's by default."

@@ -57,7 +57,7 @@ class ListsByDefault(click.Group):
 
 @click.group("audit-log", cls=ListsByDefault)
 def audit_log() -> None:
-    """Who signed in and changed what: list the audit trail, or verify that nothing was done to it."""
+    """List who signed in and changed what, or verify that nothing was done to the audit trail."""
 
 
 @audit_log.command("list")

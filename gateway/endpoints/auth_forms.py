@@ -149,7 +149,7 @@ class SignedInAnswer(TokensAnswer):
 
 
 class LoggedOutAnswer(Answer):
-    """That the caller is signed out."""
+    """Confirmation that the caller is signed out."""
 
     status: Literal["logged_out"] = "logged_out"
     sso_logout_url: str = Field(

@@ -61,7 +61,7 @@ class Answer(BaseModel):
 
 
 class MessageAnswer(Answer):
-    """That it is done, in words."""
+    """Confirmation in words."""
 
     message: str
 

@@ -49,7 +49,7 @@ class SessionsAnswer(Answer):
 
 
 class AllEndedAnswer(Answer):
-    """That the caller is signed out everywhere."""
+    """Confirmation that the caller is signed out everywhere."""
 
     status: Literal["logged_out"]
     sessions: int = Field(description="How many were ended.")

@@ -236,7 +236,7 @@ def _token_in(message: bytes, *, must: bool) -> bytes | None:
 
 
 def _must_prove(exchange: Exchange) -> bool:
-    """Whether a socket's first message has to be an auth message."""
+    """Return whether a socket's first message has to be an auth message."""
     permit, route = exchange.permit, exchange.route
     nobody = permit is None or permit.principal is ANONYMOUS
     return nobody and (route is None or not route.requirement.optional)

@@ -98,12 +98,12 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """How many requests have a place."""
+        """Number of requests that have a place."""
         return self._queue.running
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a place."""
+        """Number of requests that wait for a place."""
         return len(self._queue)
 
     async def enter(self, client: str, route: str) -> Lane:

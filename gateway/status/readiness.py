@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
         @property
         def lacking(self) -> Lacking:
-            """What the database's user lacks."""
+            """Rights that the database's user lacks."""
 
         @property
         def failing(self) -> Mapping[FailureKind, Failure]:

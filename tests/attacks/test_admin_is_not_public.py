@@ -1,4 +1,4 @@
-"""What is for the operator, asked for on the public listener; and what is for the public, on the operator's."""
+"""Operator's pages asked for on the public listener, and public ones on the operator's."""
 
 from __future__ import annotations
 

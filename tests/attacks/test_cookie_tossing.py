@@ -37,7 +37,7 @@ def issued(world: World, user: UUID, later: float) -> str:
 
 
 async def used(gate: Gateway, upstream: Upstream, *lines: str) -> str | None:
-    """Whose request it is that is let in, as the upstream sees it; and by whose token."""
+    """Return whose request is let in, as the upstream sees it, and by whose token."""
     assert (await ask(gate, get("/api/x", *lines))).status == 200
     seen = upstream.requests.pop()
     (authorization,) = seen.all("Authorization")
@@ -139,7 +139,7 @@ async def test_if_none_is_good_the_refusal_is_that_of_the_newest(gate: Gateway, 
 async def test_an_unsafe_request_is_in_the_session_whose_csrf_token_it_brings(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:
-    """Whoever plants a newer session beside the victim's does not get what the victim's page writes."""
+    """An attacker who plants a newer session beside the victim's does not get the victim's writes."""
     jar = await signed_in(gate)
     planted = issued(world, world.root, 60)
     access = f"whm_access={planted}; whm_access={jar.values['whm_access']}"

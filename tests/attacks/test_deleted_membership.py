@@ -86,7 +86,7 @@ async def test_a_removed_member_does_not_come_back_by_registering(
 async def test_a_member_who_is_removed_while_they_register_does_not_come_back(
     world: World, start: Start
 ) -> None:
-    """Somebody who expects it registers again and again: one of the requests is at work at that moment."""
+    """A member who expects it registers again and again: one of the requests is at work at that moment."""
     gateway = await start(world.url)
     again = {"email": "both@example.com", "password": PASSWORD, "full_name": "B"}
     connection = await asyncpg.connect(world.url)

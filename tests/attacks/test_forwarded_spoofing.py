@@ -1,4 +1,4 @@
-"""Where a request came from, as its sender would like it to be told."""
+"""Spoofed forwarding fields: a client claims another origin for its request."""
 
 from __future__ import annotations
 

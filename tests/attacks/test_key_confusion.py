@@ -32,7 +32,7 @@ OWN: dict[str, Any] = {
 
 
 def spellings(pem: bytes) -> Iterator[bytes]:
-    """Everything of a published key that somebody might take for a secret."""
+    """Yield all of a published key that a careless server might take for a secret."""
     public = serialization.load_pem_private_key(pem, None).public_key()
     kind = serialization.PublicFormat.SubjectPublicKeyInfo
     text = public.public_bytes(serialization.Encoding.PEM, kind)

@@ -1,4 +1,4 @@
-"""Whatever a client can send without end is bounded."""
+"""Limits: everything that a client can send without end is bounded."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ async def test_an_organization_that_the_caller_may_use_goes_on_when_lenient(
 async def test_permissions_are_those_of_the_own_organization_when_lenient(
     lenient: Gateway, world: World, upstream: Upstream
 ) -> None:
-    """What an admin elsewhere may, they may not here by naming a third organization."""
+    """An admin elsewhere gains nothing here by naming a third organization."""
     third = await world.accounts.administration.create_organization("Third")
     await world.accounts.administration.add_member(world.admin, world.other, "agent")
     token = bearer(world.token(world.admin, world.other))

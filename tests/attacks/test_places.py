@@ -30,7 +30,7 @@ SECONDS = 60
 
 @pytest.fixture
 def bolt(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """What the flood's bcrypt waits for."""
+    """Return the event that the flood's bcrypt waits for."""
     opened, real = threading.Event(), bcrypt.hashpw
 
     def slow(password: bytes, salt: bytes) -> bytes:

@@ -268,7 +268,7 @@ async def test_no_planted_secret_is_put_out(
 
 
 def _is_whole(found: dict[str, bytes]) -> None:
-    """What is searched is there: an empty page would hold no secret either."""
+    """Assert that the searched pages are full: an empty page would hold no secret either."""
     assert found["log"].count(b'"request"') > 30
     for event in (b'"state"', b'"whatomate_redis_away"', b'"blame":"upstream"'):
         assert event in found["log"], event

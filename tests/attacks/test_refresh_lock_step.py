@@ -127,7 +127,7 @@ async def test_a_client_that_keeps_its_first_token_goes_on_all_day(world: World,
 async def test_in_lock_step_a_thief_stays_unseen_under_keep_until_one_goes_ahead(
     world: World, start: Start
 ) -> None:
-    """What docs/sessions.md says that this choice costs."""
+    """The price of this choice, as docs/sessions.md has it."""
     gate = await start(world.url, token={"reuse": "keep"})
     stolen = await sign_in(gate)
     for _ in range(3):

@@ -73,7 +73,7 @@ async def test_to_another_organization_it_gives_a_sessions_life(gate: Gateway, w
 
 
 async def test_the_session_itself_goes_on(gate: Gateway, world: World) -> None:
-    """Who is at home in it has a refresh token of their own, and loses nothing."""
+    """The session's owner has a refresh token of their own, and loses nothing."""
     mine = await granted(gate, post(LOGIN, {"email": "agent@example.com", "password": PASSWORD}))
     await granted(gate, switch(mine["access_token"], world.home))
     mine = await refreshed(gate, mine)

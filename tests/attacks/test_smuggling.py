@@ -286,7 +286,7 @@ async def test_bytes_behind_an_upgrade_are_nobodys_request(
 async def test_offers_of_other_protocols_are_dropped_with_all_that_belongs_to_them(
     client: Client, upstream: Upstream
 ) -> None:
-    """What comes behind such a request is the next one, as though it had offered nothing (RFC 9110 section 7.8)."""
+    """The bytes behind such a request are the next one, as if nothing was offered (RFC 9110 section 7.8)."""
     offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
     await client.send(plain(HOST, *offer) + INNER)
     assert (await client.response()).status == 200

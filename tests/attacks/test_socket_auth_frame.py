@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def refused(gate: Gateway, far: Far, said: bytes, *lines: str) -> tuple[int, str]:
-    """How a socket is closed on which `said` is said; the upstream never hears of it."""
+    """Send `said` on a socket; return how it is closed. The upstream never hears of it."""
     far.received = b""
     far.ended.clear()
     client = await opened(gate, *lines)
@@ -144,7 +144,7 @@ async def test_a_revocation_while_the_verdict_is_out_is_not_missed(
 async def test_a_described_handshake_is_not_opened_by_nobody(
     world: World, start: Start, upstream: Upstream
 ) -> None:
-    """Whoever only asks whether it may pass would show no message."""
+    """A question whether the handshake may pass has no first message."""
     gate = await start(world.url, decision={"path": "/decide"}, trusted_proxies=("127.0.0.0/8",))
     lines = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
     asked = ("X-Original-Method: GET", "X-Original-URI: /ws", *lines)

@@ -1,4 +1,4 @@
-"""Somebody writes markup wherever a request has room for it, and waits for an operator to open the status page."""
+"""Markup wherever a request has room for it, by an attacker who waits for an operator to open the status page."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def test_a_ticket_ends_in_time(world: World, start: Start, upstream: Upstr
 
 
 async def test_without_the_store_no_ticket_passes_and_none_is_refused(start: Start, world: World) -> None:
-    """Whether it was used cannot be told: 503, and it is good when the store is back."""
+    """Its use cannot be looked up: 503, and it is good when the store is back."""
     nowhere = await start()
     ticket = world.tokens.issue_ticket(user_id=world.agent, organization_id=world.home, now=time.time())
     assert await status_of_ticket(nowhere, ticket) == 503

@@ -44,7 +44,7 @@ async def test_no_name_avoids_the_client_certificate(
 
 
 async def test_host_alone_chooses_the_route(start: Start, tmp_path: Path, upstream: Upstream) -> None:
-    """What is let in is decided by the request, whatever name chose the certificate."""
+    """The request decides about access, whatever name chose the certificate."""
     authority = Authority(tmp_path)
     routes = tmp_path / "routes.yaml"
     routes.write_text(

@@ -82,7 +82,7 @@ async def test_a_client_whose_name_cannot_be_stored_signs_in(world: World, start
 
 
 async def test_one_record_that_a_database_refuses_costs_no_other(world: World, start: Start) -> None:
-    """Whatever the reason: here somebody's constraint."""
+    """A refusal for any reason: here a constraint of the database's owner."""
     await execute(world.url, "ALTER TABLE gateway_audit ADD CHECK (email <> 'bad@example.com')")
     gate = await start(world.url)
     for email in ("a@example.com", "bad@example.com", "c@example.com", "d@example.com"):

@@ -95,7 +95,7 @@ async def test_counters_of_unknown_emails_look_like_those_of_known_ones(world: W
 
 
 async def test_a_throttled_registration_tells_no_more_than_a_refused_one(world: World, start: Start) -> None:
-    """That an e-mail is taken is the contract's to tell; which password it has is not."""
+    """The contract reveals that an e-mail is taken. It does not reveal which password it has."""
     gate = await start(world.url, signin=SIGNIN)
     fields = {"email": PEOPLE["known"], "full_name": "A", "organization_id": str(world.home)}
     for _ in range(3):

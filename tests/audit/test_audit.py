@@ -176,7 +176,7 @@ async def test_a_path_that_is_open_says_nothing_of_what_opens_it() -> None:
 
 
 def violations(report: dict[str, Any]) -> list[str]:
-    """What the official schema refuses in a SARIF report."""
+    """Return what the official schema refuses in a SARIF report."""
     schema = json.loads((Path(__file__).parent / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
     return [error.message for error in Draft4Validator(schema).iter_errors(report)]
 

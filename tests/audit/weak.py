@@ -48,7 +48,7 @@ def answer(status: int, body: bytes = b"{}", *lines: str) -> bytes:
 
 
 def sound(asked: Asked) -> bytes:
-    """What is right where a twin has no weakness."""
+    """Return the right answer, for a twin without the weakness."""
     if asked.target.startswith(PROTECTED) or asked.target == LOGIN:
         return answer(401, b"{}", "WWW-Authenticate: Bearer")
     return answer(
@@ -89,7 +89,7 @@ def looking_users_up(secret: bytes) -> Callable[[Asked], bytes]:
 
 
 def is_alias(target: str) -> bool:
-    """Whether a server that decodes and lowers would serve the protected path, and an exact rule would not refuse."""
+    """Return whether a decoding, lowering server serves the protected path, and an exact rule lets it pass."""
     return target != PROTECTED and unquote(target).lower().rstrip("/.") == PROTECTED
 
 

@@ -127,7 +127,7 @@ class Modelled(RuleBasedStateMachine):
     # -- what becomes of a use ----------------------------------------------------------------------------------------
 
     def expected(self, token: Token, agent: str) -> type[AuthError] | None:
-        """What a refresh is refused for; None when it is not."""
+        """Return the refusal that a refresh must get; None if it must pass."""
         if token.expires <= self.now:
             return RefreshExpired
         self.enter(token)
@@ -141,7 +141,7 @@ class Modelled(RuleBasedStateMachine):
         return RefreshReused
 
     def may_again(self, token: Token, agent: str) -> bool:
-        """Whether a second use after the grace is no theft."""
+        """Return whether a second use after the grace is no theft."""
         assert token.pair is not None
         if self.model[token.pair[1]].used is not None or agent != token.used_by:
             return False

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 async def active(keys: ApiKeys, credential: ApiKey, now: float) -> ApiKeyRow:
-    """What the resolver does with a key: it proves it, and requires that it is active."""
+    """Prove a key and require that it is active, as the resolver does."""
     row = await keys.prove(credential, now)
     api_keys.require_active(row, now)
     return row

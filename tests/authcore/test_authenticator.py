@@ -1,4 +1,4 @@
-"""Who is asking: tokens and keys against what the database says now, and the memory in between."""
+"""Authenticator: tokens and keys against what the database says now, and the verdict cache in between."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def bearer(world: World, user: UUID, organization: UUID, *, now: float = NOW) ->
 def recalled(
     authenticator: Authenticator, credential: Credential, organization: UUID | None, now: float
 ) -> Principal | None:
-    """What memory says, under the key it knows the credential by."""
+    """Return the verdict cache's answer, under the key of the credential."""
     key = authenticator.key_of(credential, organization)
     return None if key is None else authenticator.recall(key, now)
 

@@ -1,4 +1,4 @@
-"""What a session of single sign-on rests on is judged again in the write: bcrypt takes a while after the first look."""
+"""Second look at the grounds of an SSO session, in the write: bcrypt takes a while after the first look."""
 
 from __future__ import annotations
 

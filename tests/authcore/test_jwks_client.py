@@ -24,7 +24,7 @@ ACCEPTED = ("RS256", "ES256", "EdDSA")
 
 
 class Server:
-    """What answers a fetch: a set, or nothing."""
+    """Server of a key set, which answers with a set or with nothing."""
 
     def __init__(self, *keys: Mapping[str, Any], max_age: float | None = None) -> None:
         self.keys: list[Any] = list(keys)

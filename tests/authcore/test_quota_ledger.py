@@ -27,7 +27,7 @@ def of(day: int | None = None, month: int | None = None) -> Usual:
 
 
 class Counts:
-    """What the database does, in the plainest words: the test of the store holds the real one against it."""
+    """Model of the database's counting, in the plainest words; the test of the store holds both together."""
 
     def __init__(self, usual: Usual) -> None:
         self.usual = usual

@@ -1,4 +1,4 @@
-"""Which URLs a provider has, by what an operator says of it."""
+"""Provider URLs: which ones follow from an operator's settings."""
 
 from __future__ import annotations
 

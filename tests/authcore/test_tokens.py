@@ -179,7 +179,7 @@ def test_a_uuid_without_hyphens_is_one_in_a_short_token_alone() -> None:
 
 
 def first_message(token: str) -> str:
-    """What Whatomate's clients send first in a WebSocket."""
+    """Return the first message of Whatomate's clients in a WebSocket."""
     return json.dumps({"type": "auth", "payload": {"token": token}}, separators=(",", ":"))
 
 

@@ -178,7 +178,7 @@ async def outcome(work: Awaitable[Any]) -> Any:
 
 
 async def lives(scene: Scene, pair: TokenPair) -> bool:
-    """Whether either token of a pair opens anything, by a gateway that remembers nothing."""
+    """Return whether either token of a pair opens anything, by a gateway that has cached nothing."""
     with suppress(AuthError):
         await scene.ending.new_authenticator().authenticate(
             BearerToken(pair.access_token.encode()), None, NOW + 1

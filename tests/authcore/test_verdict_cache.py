@@ -23,7 +23,7 @@ KEY = b"k" * 16
 
 
 class Store:
-    """What a load asks; it answers when it is told to, with what was so when it was asked."""
+    """Store of a load; it answers when the test lets it, with what was so when it was asked."""
 
     def __init__(self, user: UUID = ADA) -> None:
         self.loads = 0

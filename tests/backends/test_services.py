@@ -30,7 +30,7 @@ AUDIENCE = "upstream"
 def command(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, compiled: Path
 ) -> list[str]:
-    """How to run a service; what has to be built is built once."""
+    """Return the command that runs a service; a service that has to be built is built once."""
     if request.param == "express":
         return node_command(tmp_path_factory.mktemp("express"))
     if request.param == "go":

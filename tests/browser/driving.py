@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Browser:
-    """What a user has in front of them."""
+    """Browser of one user."""
 
     driver: webdriver.Chrome
 
@@ -70,7 +70,7 @@ class Browser:
         )
 
     async def cookies_of_scripts(self) -> str:
-        """What scripts of the page can read."""
+        """Return the cookies that scripts of the page can read."""
         return str(await self.run("return document.cookie;"))
 
     async def forget(self, name: str) -> None:

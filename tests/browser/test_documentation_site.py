@@ -78,7 +78,7 @@ def served(built: Path) -> Iterator[str]:
 
 
 class Page(HTMLParser):
-    """What a page is made of: elements of its article, targets of its links, places in it, and what it loads."""
+    """Contents of a page: elements of its article, targets of its links, anchors, and what it loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(built: 
 
 
 async def until(browser: Browser, body: str, *arguments: object) -> Any:
-    """What a script returns in the page, once it returns something."""
+    """Return the result of a script in the page, once there is one."""
     async with asyncio.timeout(LATEST_SECONDS):
         while not (found := await browser.run(body, *arguments)):
             await asyncio.sleep(0.1)

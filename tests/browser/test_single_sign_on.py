@@ -54,7 +54,7 @@ async def client() -> AsyncIterator[str]:
 
 
 class Person:
-    """Somebody in front of a browser."""
+    """User in front of a browser."""
 
     def __init__(self, browser: Browser) -> None:
         self.browser = browser

@@ -91,7 +91,7 @@ class Whatomate:
         return checked
 
     def organization(self, request: web.Request, claims: Claims) -> str:
-        """Where the caller acts: where ``X-Organization-ID`` says if they may, else where their token says."""
+        """Return the caller's organization: ``X-Organization-ID``'s if they may, else their token's."""
         wanted = request.headers.get("X-Organization-ID", "")
         with suppress(ValueError):
             if UUID(wanted) in self.members.get(UUID(claims["user_id"]), set()):
@@ -198,7 +198,7 @@ class Whatomate:
         return web.Response(text=await asyncio.to_thread(PAGE.read_text), content_type="text/html")
 
     def application(self) -> web.Application:
-        """Everything above, by path."""
+        """Return the application with all handlers, by path."""
         application = web.Application(client_max_size=BODY_BYTES)
         application.add_routes(
             [

@@ -158,7 +158,7 @@ def helm(
 
 
 def rendered(values: dict[str, Any], folder: Path, chart: Path = CHART) -> list[dict[str, Any]]:
-    """What the chart makes of values, one document each."""
+    """Return the documents that the chart makes of values."""
     done = helm("template", "release", str(chart), "--namespace", "gateways", values=values, folder=folder)
     assert done.returncode == 0, done.stderr
     (folder / "rendered.yaml").write_text(done.stdout)

@@ -36,7 +36,7 @@ def kubectl(*arguments: str, given: str = "") -> list[dict[str, Any]]:
 
 
 def patched(given: dict[str, Any], file: str = "sidecar.yaml") -> dict[str, Any]:
-    """What the API server makes of a Deployment and the patch, by the same code in kubectl."""
+    """Return what the API server makes of a Deployment and the patch, by the same code in kubectl."""
     arguments = ("patch", "--local", "--filename=-", f"--patch-file={GATEWAY / file}", "--output=yaml")
     (found,) = kubectl(*arguments, given=yaml.safe_dump(given))
     return found

@@ -1,4 +1,4 @@
-"""What an API server would say to objects: by Kubernetes' schemas, by those of custom resources, and beyond schemas."""
+"""Validation as an API server does it: by schemas of Kubernetes and of custom resources, and beyond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
 
 
 def folder() -> Path:
-    """Where the package kubernetes-validate keeps its schemas."""
+    """Return the folder in which the package kubernetes-validate keeps its schemas."""
     found = list(TOOLS.parent.glob("lib/python*/site-packages/kubernetes_validate/kubernetes-json-schema"))
     return found[0] if found else Path(lacking("kubernetes-validate is not installed (`make programs`)"))
 
@@ -90,7 +90,7 @@ CUSTOM = frozenset(path.stem for path in CRDS.glob("*.json"))
 
 
 def refusals(document: dict[str, Any], version: str) -> list[str]:
-    """What its schema has against an object."""
+    """Return the violations of an object's schema."""
     kind, api = document["kind"], document["apiVersion"]
     if kind in CUSTOM:
         its, validator = _custom(kind)
@@ -102,7 +102,7 @@ def refusals(document: dict[str, Any], version: str) -> list[str]:
 
 
 def contradictions(documents: list[dict[str, Any]]) -> Iterator[str]:
-    """What an API server has against objects that their schemas let pass."""
+    """Yield what an API server refuses although the schemas let it pass."""
     pods = [spec for one in documents for spec in _pods(one)]
     names = [(one["kind"], one["metadata"]["name"]) for one in documents if not _is_hook(one)]
     yield from (f"two of one name: {name}" for name in names if names.count(name) > 1)

@@ -1,4 +1,4 @@
-"""What every command has in common: the configuration it asks for, and how a failure is told."""
+"""Configuration of commands: the settings that each asks for, and how a failure is reported."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ GOOD = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:
 
 
 def near(service: str) -> dict[str, str]:
-    """What is good, with an upstream that takes connections."""
+    """Return a good configuration, with an upstream that takes connections."""
     return {**GOOD, "GATEWAY_UPSTREAM_URL": f"http://{service}"}
 
 

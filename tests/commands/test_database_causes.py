@@ -1,4 +1,4 @@
-"""What keeps a database from serving, each cause brought about for real, is named everywhere with what to do."""
+"""Causes that keep a database from serving: each is brought about for real, and named with its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What options and arguments of commands accept: every extreme is a value that can be used, or a usage error."""
+"""Options and arguments of commands: every extreme is a value that can be used, or a usage error."""
 
 from __future__ import annotations
 

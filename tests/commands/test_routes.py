@@ -122,7 +122,7 @@ def test_check_config_warns_of_a_path_above_a_weaker_one_and_takes_its_own_advic
 
 
 def test_check_config_has_no_doubt_about_the_examples_of_the_presets_page(run: Run, tmp_path: Path) -> None:
-    """What falls to the preset's route for all else asks for roles:write, and with that for all there is."""
+    """The preset's route for everything else asks for roles:write, and so for all permissions."""
     page = (Path(__file__).parents[2] / "docs/preset.md").read_text()
     examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert len(examples) == 2

@@ -1,4 +1,4 @@
-"""Where other proxies ask, and who may: the two settings go together."""
+"""Decision settings: the path that other proxies ask, and the addresses that may ask, go together."""
 
 from __future__ import annotations
 

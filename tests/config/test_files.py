@@ -50,7 +50,7 @@ NO_FILES: dict[Callable[[Path], None], str] = {
 
 @pytest.fixture(params=NO_FILES, ids=lambda make: make.__name__)
 def refused(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """Something that cannot be read as a file is, and why."""
+    """Return a path that cannot be read as a file is, and the reason."""
     make: Callable[[Path], None] = request.param
     path = tmp_path / ".env"
     make(path)

@@ -28,7 +28,7 @@ def patterns(draw: st.DrawFn) -> PathPattern:
 
 
 def matched(pattern: PathPattern) -> set[str]:
-    """What it matches, said in the plainest way."""
+    """Return the paths that a pattern matches, by the plainest rule."""
     found = set()
     for path in PATHS:
         segments = path[1:].split("/")

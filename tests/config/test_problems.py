@@ -1,4 +1,4 @@
-"""What is said of every mistake in a configuration, and what is never said."""
+"""Problems of a configuration: what every message says, and what none ever says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may sign identities."""
+"""Signing settings: the keys that may sign identities."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CONNECTIONS = 5
 
 
 async def ended(url: str, store: PostgresStore, statement: str) -> list[object]:
-    """What becomes of a statement, on every connection at once, when all of them are ended meanwhile."""
+    """Return what becomes of a statement on every connection at once when all of them are ended meanwhile."""
     pool = store._pool  # noqa: SLF001 -- no call of a store takes a time of the test's choice
     asked = [asyncio.ensure_future(pool.fetchval(statement)) for _ in range(CONNECTIONS)]
 

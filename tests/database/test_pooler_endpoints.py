@@ -21,7 +21,7 @@ NEW_PASSWORD: Final = "another horse, another battery"
 
 @dataclass
 class Visitor:
-    """Somebody who calls endpoints, and remembers which."""
+    """Caller of endpoints, who stores which."""
 
     gateway: Gateway
     called: set[tuple[str, str]] = field(default_factory=set)

@@ -67,7 +67,7 @@ class Dev:
 
     @property
     def lines(self) -> str:
-        """What is printed to be pasted."""
+        """The printed lines that are meant to be pasted."""
         begin = self.out.find("# curl is not")
         return self.out[begin if begin >= 0 else self.out.index("# register") : self.out.index(END)]
 

@@ -49,7 +49,7 @@ def ask(url: str, statement: str) -> Any:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process exists and is more than a corpse nobody has buried."""
+    """Return whether the process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

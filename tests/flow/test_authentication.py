@@ -1,4 +1,4 @@
-"""Who is asking: credentials, their precedence, and how each is refused."""
+"""Authentication: credentials, their precedence, and how each is refused."""
 
 from __future__ import annotations
 

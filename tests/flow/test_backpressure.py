@@ -160,7 +160,7 @@ async def is_held_back(client: Client) -> None:
 async def test_an_upload_on_a_connection_that_is_all_but_full_is_held_back(
     start: Start, upstream: Upstream
 ) -> None:
-    """How much the sockets' buffers take is the system's to decide, and is searched for."""
+    """The size of the sockets' buffers is the system's to decide, and is searched for."""
     # With one connection at most, it is used again though nothing is known yet of its upstream.
     one: dict[str, Any] = {"timeout": {"drain_seconds": 0.1}, "upstream": {"connections": 1}}
     upstream.script = answers_and_reads_no_more

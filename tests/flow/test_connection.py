@@ -22,7 +22,7 @@ GET = b"GET /%d HTTP/1.1\r\nHost: example.test\r\n\r\n"
 
 
 def told(message: object) -> object:
-    """What the upstream was told, without what differs from request to request."""
+    """Return what the upstream received, without what differs from request to request."""
     assert isinstance(message, dict)
     volatile = {"X-Request-ID", "traceparent"}
     return [

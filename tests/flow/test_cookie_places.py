@@ -60,7 +60,7 @@ async def sign_in(jar: Jar, gate: Gateway) -> None:
 
 
 async def goes_on(jar: Jar, gate: Gateway) -> None:
-    """Whatever a page does all day is let in."""
+    """Assert that everything that a page does all day is let in."""
     assert (await jar.ask(gate, "GET", "/api/contacts")).status == 200
     assert (await jar.ask(gate, "POST", "/api/contacts", jar.csrf(), body=b"{}")).status == 200
     assert (await jar.ask(gate, "POST", REFRESH, body=b"{}")).status == 200
@@ -68,7 +68,7 @@ async def goes_on(jar: Jar, gate: Gateway) -> None:
 
 
 def whatomate_sets(user: Any, organization: Any, domain: str = "") -> list[str]:
-    """What the callback of Whatomate's single sign-on sets."""
+    """Return the cookies that the callback of Whatomate's single sign-on sets."""
     attributes = f"; SameSite=Lax{domain}"
     access = whatomate_token(user, organization, seconds=900)
     refresh = whatomate_token(user, organization, seconds=86_400, jti=str(uuid4()))

@@ -348,7 +348,7 @@ async def test_whatever_is_given_the_answer_is_that_one_is_logged_out(gate: Gate
 
 
 async def test_an_outage_keeps_a_session_and_not_the_cookies(gate: Gateway, start: Start) -> None:
-    """Who leaves a shared computer must not find them there again."""
+    """The next user of a shared computer must not find them there."""
     jar = await signed_in(gate)
     token = {"refresh_token": jar.values["whm_refresh"]}
     is_refusal(await jar.post(await start(cookies=True), LOGOUT, {}), 503)

@@ -119,7 +119,7 @@ async def test_the_organization_asked_for_counts(world: World, start: Start, dia
 
 
 async def test_envoy_is_told_what_to_remove(world: World, start: Start) -> None:
-    """What the answer does not set over the client's would pass."""
+    """A field of the client's that the answer does not set would pass."""
     gate = await start(world.url, **ON)
     name = "X-Envoy-Auth-Headers-To-Remove"
     answer = await ask(gate, envoy("GET", "/api/x", bearer(world.token(world.agent))))
@@ -129,7 +129,7 @@ async def test_envoy_is_told_what_to_remove(world: World, start: Start) -> None:
 
 
 async def test_decisions_are_warm_on_one_connection(world: World, start: Start) -> None:
-    """What the field lines say is kept with them, and what they describe is read anew."""
+    """The parsed values are stored with their field lines. The described request is read anew."""
     gate = await start(world.url, **ON)
     token = bearer(world.token(world.agent))
     async with Client(gate.address) as client:

@@ -1,4 +1,4 @@
-"""When too much bcrypt waits, newcomers are told to come back; the known notice nothing."""
+"""Full queue of bcrypt: newcomers are asked to come back; known callers notice nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gateway makes for a request, a refusal or a connection goes with it: nothing is left to the collector.
+"""Garbage: the objects of a request, a refusal or a connection go with it; the collector finds none.
 
 A cycle is found only by a collection, which stops everything: ten thousand objects of garbage take 5 to 20 ms.
 """

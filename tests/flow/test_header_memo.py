@@ -73,7 +73,7 @@ def common(lines: list[Line], *but: str) -> list[Line]:
 
 
 async def tell(client: Client, upstream: Upstream, raw: bytes) -> Seen:
-    """What a client is told of `raw`, and what the upstream saw of it."""
+    """Return the client's answer to `raw`, and what the upstream received of it."""
     before = len(upstream.requests)
     await client.send(raw)
     answer = await client.response(head_only=raw.startswith(b"HEAD"))

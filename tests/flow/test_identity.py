@@ -1,4 +1,4 @@
-"""What the upstream is told of who is asking, and for how long it is so."""
+"""Identity headers: what they say of the caller, and for how long it is so."""
 
 from __future__ import annotations
 

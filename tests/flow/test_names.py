@@ -316,7 +316,7 @@ async def test_a_headless_service_is_followed_as_it_grows_and_shrinks(
 
 
 async def _is_left(upstream: Upstream) -> bool:
-    """Whether no connection to `upstream` is open."""
+    """Return whether no connection to `upstream` is open."""
     return upstream.connections == 0
 
 

@@ -1,4 +1,4 @@
-"""Who may register, and invitations."""
+"""Registration: who may register, and invitations."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def put(file: Path, text: str) -> None:
 
 
 def config_map(folder: Path) -> None:
-    """What Kubernetes mounts: routes.yaml -> ..data/routes.yaml, ..data -> ..2026_1."""
+    """Make what Kubernetes mounts: routes.yaml -> ..data/routes.yaml, ..data -> ..2026_1."""
     for version, path in (("..2026_1", "/a"), ("..2026_2", "/b")):
         (folder / version).mkdir()
         put(folder / version / "routes.yaml", f"routes: [{{name: x, auth: public, match: {{path: {path}}}}}]")

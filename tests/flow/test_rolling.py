@@ -66,7 +66,7 @@ class Load:
 
 
 async def is_asked(admin: int) -> bool:
-    """Whether a gateway has answered requests of clients, by the port of its admin listener."""
+    """Return whether a gateway has answered requests of clients, by the port of its admin listener."""
     _, page = await ask_admin(("127.0.0.1", admin), "/metrics")
     return value(page, "gateway_requests_total", status="200") > 0
 

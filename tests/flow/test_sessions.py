@@ -1,4 +1,4 @@
-"""What users see of their sessions, and how they end them: on every replica, at once."""
+"""Sessions as their users see and end them: on every replica, at once."""
 
 from __future__ import annotations
 

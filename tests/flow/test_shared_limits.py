@@ -46,7 +46,7 @@ async def statuses(gate: Gateway, times: int) -> list[int]:
 
 
 def is_used_up(answer: Message) -> bool:
-    """Whether an answer is the store's refusal: without its answer the share alone may be used up for a moment."""
+    """Return whether an answer is the store's refusal. Without its answer the share may be used up alone."""
     return answer.status == 429 and (answer.one("RateLimit") or "").startswith('"network";r=0;t=')
 
 

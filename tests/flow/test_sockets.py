@@ -221,7 +221,7 @@ async def test_without_triggers_every_socket_is_looked_at_by_time(world: World, 
 
 
 def tunnels() -> int:
-    """How many there are in this process, open or kept by somebody."""
+    """Return the number of tunnels in this process, open or still referred to."""
     gc.collect()
     return sum(type(one) is Tunnel for one in gc.get_objects())
 

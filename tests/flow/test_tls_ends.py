@@ -108,7 +108,7 @@ async def test_tiny_chunks_whose_upstream_closes_at_once_arrive_whole(
 async def test_a_close_delimited_body_over_tls_without_a_close_notify_is_never_taken_as_whole(
     start: Start, authority: Authority
 ) -> None:
-    """What is read of it at the end proves nothing."""
+    """The bytes read at the end prove nothing."""
 
     def serve(peer: socket.socket) -> None:
         size = asked_size(peer)

@@ -116,7 +116,7 @@ async def test_a_lower_version_is_refused_by_an_alert(
 async def test_a_client_certificate_reaches_the_upstream_and_nobody_can_claim_one(
     start: Start, authority: Authority, upstream: Upstream, version: str
 ) -> None:
-    """What could end a line or a name of the list is encoded; what a client claims is dropped in any spelling."""
+    """A character that could end a line or a name of the list is encoded. A client's claim is dropped."""
     gateway = await start(
         tls=listener_of(
             authority.issue("gateway.example"), client_auth="optional", client_ca_file=str(authority.file)

@@ -1,4 +1,4 @@
-"""What the upstream gets wrong is answered as a gateway does: 502, 503, 504, and never a second POST."""
+"""Faults of upstreams are answered as a gateway does: 502, 503, 504, and never a second POST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which identity headers an upstream is sent, and what is said where it refuses the head they make."""
+"""Identity headers of an upstream: which it is sent, and what is logged where it refuses their head."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ PROVED: Final[dict[str, tuple[Callable[[World], str], str, str]]] = {
 
 
 def seen_by(upstream: Message) -> dict[str, Any]:
-    """What an upstream learned of a caller, in the words of the answer."""
+    """Return what an upstream learned of a caller, in the words of the answer."""
     session = upstream.one("X-Session")
     return {
         "user_id": upstream.one("X-User-ID"),
@@ -84,7 +84,7 @@ def seen_by(upstream: Message) -> dict[str, Any]:
 
 
 async def is_seen_alike(gate: Gateway, upstream: Upstream, line: str) -> dict[str, Any]:
-    """What a caller is shown, which is what the upstream sees of it."""
+    """Return a caller's whoami; assert that it is what the upstream receives."""
     assert (await ask(gate, get("/api/x", line, *LIES))).status == 200
     person = await granted(gate, get(WHOAMI, line, *LIES))
     own = {name: person[name] for name in ("credential", "expires_at")}

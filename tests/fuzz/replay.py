@@ -1,4 +1,4 @@
-"""What a fuzzer's input is: the bytes of one side, with ``0xff`` where the packets end."""
+"""Fuzzer's input: the bytes of one side, with ``0xff`` where the packets end."""
 
 from __future__ import annotations
 

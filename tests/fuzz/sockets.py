@@ -27,7 +27,7 @@ class Given(Wire):
 
 
 class Owner:
-    """Who had it."""
+    """Protocol that had the transport before the tunnel."""
 
     def __init__(self, *, full: bool) -> None:
         self.full = full

@@ -1,4 +1,4 @@
-"""Whatever a WebSocket's client sends first: it goes on as it came, or control frames alone do."""
+"""First messages of a WebSocket's client: any goes on as it came, or control frames alone do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read without llhttp, because its bytes repeat, is what llhttp would have read."""
+"""Repeated bytes: what is read without llhttp is what llhttp would have read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINES = st.lists(
 
 
 def seen(first: bytes, second: bytes) -> tuple[bytes, bytes]:
-    """What the upstream is sent, and the client answered, for `second` behind `first` on one connection."""
+    """Return what the upstream is sent, and the client answered, for `second` behind `first`."""
     stage = Stage()
     stage.client_sends(first)
     stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -118,7 +118,7 @@ def fields_of(head: RequestHead | ResponseHead) -> tuple[object, ...]:
 
 
 def requests_seen(templates: Templates, raw: bytes) -> tuple[list[RequestHead], object]:
-    """What a parser makes of `raw`: the heads, and all that it says of them."""
+    """Return the heads that a parser reads from `raw`, and all that it says of them."""
     ready: list[Inbound] = []
     stage = Stage()
     parser = RequestParser(stage.client, LIMITS, ready, templates)
@@ -138,7 +138,7 @@ def requests_seen(templates: Templates, raw: bytes) -> tuple[list[RequestHead], 
 
 
 def conversation_seen(templates: Templates, reads: Iterable[bytes]) -> tuple[int, bytes, object]:
-    """What a parser makes of several readings: how many requests, what it writes by itself, and its refusal."""
+    """Return the number of requests in several reads, what the parser writes by itself, and its refusal."""
     ready: list[Inbound] = []
     stage = Stage()
     parser = RequestParser(stage.client, LIMITS, ready, templates)
@@ -216,7 +216,7 @@ def test_a_request_of_a_known_shape_is_forwarded_as_one_that_llhttp_parsed(
 
 
 def response_seen(known: KnownHeads, raw: bytes, method: bytes = b"GET") -> tuple[list[ResponseHead], object]:
-    """What a parser makes of `raw`: the heads, and all that it says of them."""
+    """Return the heads that a parser reads from `raw`, and all that it says of them."""
     parser = ResponseParser(known)
     parser.expect(method, upgrade=False)
     try:
@@ -275,7 +275,7 @@ def test_a_response_of_a_known_shape_is_parsed_and_relayed_as_by_llhttp(
 def starts_of_one_second(
     some: list[ResponseHead], others: list[ResponseHead], cors: bytes
 ) -> tuple[list[bytes], list[bytes]]:
-    """What clients are sent of both; made in the same second, as a Date that we add tells it."""
+    """Return the starts that clients are sent of both; made in the same second, by the Date that we add."""
     while True:
         now = http_date()
         starts = [[response_start(head, b"id", cors) for head in heads] for heads in (some, others)]

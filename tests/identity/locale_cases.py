@@ -1,4 +1,4 @@
-"""What holds of the row that ``locale_row`` adds; run by ``test_new_header.py``, in a process of its own."""
+"""Cases of the row that ``locale_row`` adds; run by ``test_new_header.py``, in a process of its own."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ async def test_a_wall_clock_that_was_a_year_ahead_for_a_moment_leaves_nothing_be
     (gateway,) = await gateways(1, await asyncio.to_thread(settable, place), **settings)
 
     async def shows(year: int) -> bool:
-        """Whether the gateway's wall clock is so many years ahead, as its Date says."""
+        """Return whether the gateway's wall clock is so many years ahead, by its Date."""
         date = (await ask_at(gateway.address, get("/api/x"))).one("Date") or ""
         return abs(parsedate_to_datetime(date).timestamp() - time.time() - year * YEAR) < 3600
 

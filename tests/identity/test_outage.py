@@ -1,4 +1,4 @@
-"""When the database is away: stopped, killed, or paused so that it neither answers nor closes.
+"""Outage of the database: stopped, killed, or paused so that it neither answers nor closes.
 
 Law: who is known goes on, who is not is asked to wait, nobody is denied for it; and what was revoked meanwhile is
 revoked from the first answer on.

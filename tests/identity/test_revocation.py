@@ -1,4 +1,4 @@
-"""What is taken away is gone at once, in every process, whoever wrote it; and what is not concerned stays in memory.
+"""Revocation: it takes effect at once, in every process, whoever wrote it; other callers stay cached.
 
 So it is with what is open: an event stream and an upload end by each revocation that a new request obeys.
 """

@@ -27,7 +27,7 @@ LISTEN, GATEWAY, SERVICE = "127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:3000"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to run one.
+    """Recipe to run one proxy.
 
     Attributes:
         files: The examples it needs, the main one first.

@@ -20,7 +20,7 @@ ROUNDS = 20
 
 
 async def asked(gateway: Gateway) -> float:
-    """How many decisions the gateway has made."""
+    """Return the number of decisions that the gateway has made."""
     async with Client(gateway.admin_address) as admin:
         page = (await admin.exchange(get("/metrics"))).body.decode()
     lines = [line for line in page.splitlines() if line.startswith("gateway_decisions_total{")]

@@ -319,7 +319,7 @@ async def test_no_header_names_another_path_or_method_to_the_service(
 async def test_no_spelling_of_a_protected_path_reaches_the_service(
     world: World, edge: Edge, upstream: Upstream, proxy: str
 ) -> None:
-    """Whatever the proxy makes of it: what the service receives without an identity is no protected path."""
+    """A request without an identity is for no protected path, whatever the proxy makes of it."""
     async with edge(proxy, world.url) as address:
         for target in (*AMBIGUOUS, *ANOTHER_SPELLING):
             await ask(address, get(target))
@@ -350,7 +350,7 @@ async def test_what_the_gateway_hosts_is_answered_by_the_gateway(
 async def test_each_endpoint_that_the_gateway_may_host_is_asked_of_the_gateway(
     upstream: Upstream, tmp_path: Path, proxy: str
 ) -> None:
-    """Whatever the settings: an endpoint that an example leaves out would be answered by the service."""
+    """An endpoint that an example leaves out would be answered by the service, whatever the settings."""
     async with (
         Upstream() as gateway,
         running(proxy, tmp_path, gateway.port, upstream.port) as address,

@@ -45,7 +45,7 @@ KEY: Final = b"one"
 
 
 class Store:
-    """What the store does for one key, in the plainest words."""
+    """Model of the store for one key, in the plainest words."""
 
     def __init__(self, burst: float = BURST) -> None:
         self.burst = burst
@@ -312,7 +312,7 @@ class Replicas(RuleBasedStateMachine):
 
     @invariant()
     def every_unit_is_in_one_place(self) -> None:
-        """What passed is what the store counts, without leases that nobody has used, and with debts."""
+        """The store has counted the units that passed, without unused leases, and with debts."""
         if not getattr(self, "processes", None) or self.lost:
             return
         leases = [process.bucket(self.now).lease for process in self.processes]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Collector:
-    """What OTLP over HTTP is sent to: it keeps the spans, and answers as it is told."""
+    """Receiver of OTLP over HTTP: it stores the spans, and answers as a test has set it."""
 
     def __init__(self) -> None:
         self.status = 200

@@ -1,4 +1,4 @@
-"""What the shipped dashboard draws and the shipped alerts ask, as expressions."""
+"""Expressions of the shipped dashboard and of the shipped alerts."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def table(registry: CollectorRegistry) -> str:
 
 
 async def written() -> str:
-    """What the file's part behind the mark should be."""
+    """Return what the file's part behind the mark should be."""
     parent = ParentMetrics(wanted=1, answering=lambda: 1)
     admin_refusals(parent.registry)
     return f"""

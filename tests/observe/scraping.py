@@ -1,4 +1,4 @@
-"""What tests read on the admin listener, and traffic of every kind to read about."""
+"""Reading of the admin listener, and traffic of every kind to read about."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def value(page: str, name: str, **labels: str) -> float:
 
 
 async def traffic(gateway: Gateway, world: World) -> None:
-    """Something of everything: answers, refusals of every phase, hosted endpoints, bodies."""
+    """Send traffic of every kind: answers, refusals of every phase, hosted endpoints, bodies."""
     token = world.token(world.agent)
     for raw in (
         get("/health"),
@@ -79,7 +79,7 @@ async def reads(gateway: Gateway, name: str, least: float, **labels: str) -> Non
 
 
 async def checked(page: str) -> tuple[int, str]:
-    """What ``promtool check metrics`` says of a page."""
+    """Return the exit code and the complaints of ``promtool check metrics`` about a page."""
     done = await asyncio.to_thread(
         subprocess.run,
         [program("promtool"), "check", "metrics"],

@@ -1,4 +1,4 @@
-"""What the access log holds, what it never does, and that nobody waits for its reader."""
+"""Access log: what it holds, what it never does, and that nobody waits for its reader."""
 
 from __future__ import annotations
 

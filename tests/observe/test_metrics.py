@@ -1,4 +1,4 @@
-"""What /metrics tells, and that Prometheus' own checker has nothing to say about it."""
+"""Metrics page: its samples, and that Prometheus' own checker has nothing to say about it."""
 
 from __future__ import annotations
 

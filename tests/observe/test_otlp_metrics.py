@@ -110,7 +110,7 @@ def _same_histogram(metric: Any, page: str) -> None:
 
 
 def _is_by_the_conventions(metric: Any, page: str) -> None:
-    """What the semantic conventions for HTTP require of a server's durations."""
+    """Assert what the semantic conventions for HTTP require of a server's durations."""
     assert metric.unit == "s"
     for sample in samples(page, "gateway_requests_total"):
         status, method = int(sample.labels["status"]), sample.labels["method"]

@@ -1,4 +1,4 @@
-"""What the database fails with is in the log: in its own words, with what to do, once in a while; and so is its end."""
+"""Events of a failing database: its own words, with what to do, once in a while; and the end."""
 
 from __future__ import annotations
 

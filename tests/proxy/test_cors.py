@@ -1,4 +1,4 @@
-"""Which origins a policy lets in: those that are configured, as browsers write them, and no other."""
+"""CORS origins: a policy lets in those that are configured, as browsers write them, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which field lines go on: no alias of a managed name, every other line byte-exact and in order."""
+"""Field lines that are forwarded: no alias of a managed name, every other line byte-exact and in order."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def laws() -> HeaderPolicy:
 def sent(
     lines: list[tuple[bytes, bytes]], *, strip: bool = False, minor: int = 1
 ) -> list[tuple[bytes, bytes]]:
-    """What of a request's lines goes on to the upstream."""
+    """Return the field lines of a request that go on to the upstream."""
     head = RequestHead(method=b"GET", target=b"/", fields=lines, minor=minor)
     head.index()
     *kept, end = laws().passing(head, strip=strip).split(b"\r\n")

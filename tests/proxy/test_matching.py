@@ -49,7 +49,7 @@ def rules(draw: st.DrawFn) -> One:
 
 
 def takes(rule: One, host: str, path: str) -> bool:
-    """Whether a rule is for a host and a path, said in the plainest way."""
+    """Return whether a rule is for a host and a path, by the plainest rule."""
     if rule.host.startswith("*."):
         if host.partition(".")[2] != rule.host[2:]:
             return False
@@ -68,7 +68,7 @@ def takes(rule: One, host: str, path: str) -> bool:
 
 
 def before(one: One, other: One) -> bool:
-    """Whether `one` is before `other` where both take a request: the documented order."""
+    """Return whether `one` is before `other` where both take a request: the documented order."""
     if one.host != other.host:
         return one.host != "" and (other.host == "" or other.host.startswith("*."))
     relation = compare(one.path, other.path)

@@ -23,7 +23,7 @@ ORGANIZATION = uuid4()
 
 
 class Ended:
-    """What a socket goes through, which keeps how it was closed."""
+    """Tunnel of a socket, which stores how it was closed."""
 
     def __init__(self) -> None:
         self.said: tuple[int, str, str] | None = None

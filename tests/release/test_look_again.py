@@ -1,4 +1,4 @@
-"""What `.ci/look-again` makes of tests that fail, with a suite that fails as it is told.
+"""Second look of `.ci/look-again` at tests that fail, with a suite that fails as the test has set it.
 
 The script runs beside a Makefile of the test's own, whose target says which tests failed in each of its runs, in the
 file where pytest writes them.

@@ -31,7 +31,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """What is typed: the lines behind a prompt, with those that continue them."""
+        """The typed commands: the lines behind a prompt, with those that continue them."""
         return re.findall(r"^\$ ((?:.*\\\n)*.*)$", self.text, re.MULTILINE)
 
     @property
@@ -41,7 +41,7 @@ class Block:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What an ``ini`` block sets, by name."""
+        """The settings of the ``ini`` blocks, by name."""
         return dict(re.findall(r"^([A-Z_]+)=(.*)$", self.text, re.MULTILINE))
 
 

@@ -138,7 +138,7 @@ class People:
                 await asyncio.sleep(0.05)
 
     def forget(self) -> None:
-        """Nobody is signed in any more."""
+        """Forget all sessions."""
         self.tokens.clear()
         self.pairs.clear()
 

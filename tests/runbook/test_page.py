@@ -42,7 +42,7 @@ def test_every_entry_of_a_night_is_there() -> None:
 
 
 def test_no_block_stands_outside_of_a_numbered_step() -> None:
-    """What stands elsewhere on the page would be typed by an operator, and by no rehearsal."""
+    """A block elsewhere on the page would be typed by an operator, and by no rehearsal."""
     in_steps = sum(len(step.blocks) for steps in entries().values() for step in steps)
     assert in_steps == len(re.findall(r"^ *```\w+$", PAGE, re.MULTILINE))
 

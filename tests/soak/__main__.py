@@ -46,7 +46,7 @@ PEOPLE = 40
 def load(
     site: Site, ledger: Ledger, random: Random, crowd: list[tuple[UUID, UUID]]
 ) -> list[Coroutine[Any, Any, None]]:
-    """Everybody who calls; nobody has two parts."""
+    """Return the work of all callers; no person has two parts."""
     people = iter(site.people[1:])
     parts = [callers.known(site, ledger, "known by token", next(people).token) for _ in range(6)]
     parts += [callers.known(site, ledger, "known by key", next(people).key) for _ in range(3)]

@@ -63,7 +63,7 @@ async def silence(site: Site, _random: Random, seconds: float) -> None:
 
 
 async def slowness(site: Site, random: Random, seconds: float) -> None:
-    """Everything takes longer."""
+    """Slow the database: everything takes longer."""
     site.address.delay = random.uniform(0.02, 0.2)
     await asyncio.sleep(seconds)
     site.address.delay = 0.0
@@ -120,7 +120,7 @@ def schedule(names: list[str], random: Random) -> Iterator[str]:
 
 
 async def is_back(site: Site) -> bool:
-    """Whether sign-in works, and changes are heard."""
+    """Return whether sign-in works, and changes are heard."""
     status, _ = await site.sign_in(site.people[0])
     _, told = await site.ask("GET", "/readyz", admin=True)
     return status == 200 and bool(told) and told["revocation"]["changes"] == "pushed"

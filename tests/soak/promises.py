@@ -18,14 +18,14 @@ KEPT = 10_000
 
 @dataclass(frozen=True)
 class Sample:
-    """How late a revocation might have been noticed, as the gateway said at a moment."""
+    """Bound on how late a revocation is noticed, as the gateway stated it at a moment."""
 
     at: float
     seconds: float
 
 
 class Promise:
-    """How late a revocation may be noticed, by what ``/readyz`` said lately.
+    """Bound on how late a revocation may be noticed, by what ``/readyz`` said lately.
 
     Attributes:
         round_trip: How much longer than it should a question to the database takes, in seconds.
@@ -60,7 +60,7 @@ class Promise:
 
 @dataclass
 class Ledger:
-    """What was asked and answered, and which laws did not hold.
+    """Ledger of the soak: what was asked and answered, and which laws did not hold.
 
     Attributes:
         fault: What is being done to the database at the moment.

@@ -1,4 +1,4 @@
-"""What a row of ``sso_providers`` decides: the role of a new account, and the client's secret."""
+"""Rows of ``sso_providers``: they decide the role of a new account, and the client's secret."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LOGIN, REFRESH, LOGOUT, SWITCH = (
 
 @dataclass
 class Jar:
-    """What a browser keeps.
+    """Cookie jar of a browser.
 
     Attributes:
         values: Of each cookie.

@@ -59,7 +59,7 @@ async def ask_at(address: tuple[str, int], raw: bytes) -> Message:
 
 
 async def granted(gateway: Gateway, raw: bytes) -> dict[str, Any]:
-    """What a hosted endpoint answers, when it says yes."""
+    """Return the data of a hosted endpoint's successful answer."""
     answer = await ask(gateway, raw)
     assert answer.status == 200, answer.body
     envelope = answer.json()
@@ -88,7 +88,7 @@ def is_refusal(answer: Message, status: int, message: str | None = None) -> None
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a token says, read as Whatomate reads it; the session that it may name in short stands under ``sid`` too."""
+    """Return a token's claims, read as Whatomate reads them, with a session's short name as ``sid`` too."""
     claims: dict[str, Any] = jwt.decode(
         token,
         SECRET,

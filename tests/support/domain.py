@@ -57,7 +57,7 @@ def hashed(secret: str) -> str:
 
 
 def address_of(url: str, **changes: Any) -> Address:
-    """Where a database is, as a listener's or a pool's address."""
+    """Return a database's address, as a listener or a pool takes it."""
     return Address(lambda: url, **{"connect_timeout_seconds": 5, "statement_timeout_seconds": 5, **changes})
 
 
@@ -75,7 +75,7 @@ async def open_store(url: str, **changes: float) -> PostgresStore:
 
 @dataclass
 class World:
-    """Everything of authcore, wired as the gateway wires it, over the database at `url`."""
+    """Domain of authcore, wired as the gateway wires it, over the database at `url`."""
 
     url: str
     store: PostgresStore

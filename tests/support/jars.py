@@ -27,7 +27,7 @@ class StoredCookie:
 
 @dataclass
 class Jar:
-    """What one browser stores, of the site at `host`.
+    """Cookie jar of one browser, of the site at `host`.
 
     Attributes:
         host: Where its pages are from.
@@ -79,7 +79,7 @@ class Jar:
         return [f"Cookie: {'; '.join(pair for *_, pair in sorted(matching))}"] if matching else []
 
     def csrf(self, page: str = "/") -> str:
-        """What Whatomate's client sends on a page: the first of document.cookie."""
+        """Return the CSRF line of Whatomate's client on a page: the first of document.cookie."""
         seen = [
             (-len(place[2]), cookie.since, cookie.value)
             for place, cookie in self.cookies.items()

@@ -190,7 +190,7 @@ class Process:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     async def status(self) -> Any:
-        """What /status tells."""
+        """Return the answer of /status."""
         answer = await ask_at(self.admin, get("/status"))
         return answer.json()
 

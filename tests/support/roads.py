@@ -28,7 +28,7 @@ class Road:
 
     @property
     def url(self) -> str:
-        """Where the gateway finds the database."""
+        """URL at which the gateway finds the database."""
         return f"postgresql://gateway@127.0.0.1:{self.port}{self._database}?sslmode=disable"
 
     async def open(self) -> None:

@@ -76,7 +76,7 @@ def frame(
 
 
 def auth(token: str) -> bytes:
-    """What Whatomate's client says first."""
+    """Return the first message of Whatomate's client."""
     return json.dumps({"type": "auth", "payload": {"token": token}}, separators=(",", ":")).encode()
 
 
@@ -125,7 +125,7 @@ async def opened(gateway: Gateway, *lines: str, target: str = "/ws") -> Client:
 
 
 async def rest_of(client: Client) -> bytes:
-    """What comes until the connection ends."""
+    """Return the bytes that come until the connection ends."""
     rest = await client.closed()
     client.writer.close()
     return rest

@@ -33,7 +33,7 @@ async def recorded(store: PostgresStore, event: str, number: int = 1) -> list[Au
 
 
 async def verified(store: PostgresStore, expected: ChainPosition | None = None) -> tuple[int, str]:
-    """How many rows of the chain are right, and the first break; empty for none."""
+    """Return the number of right rows of the chain, and the first break; empty for none."""
     check = await store.check_trail(expected)
     return check.rows, check.broken
 

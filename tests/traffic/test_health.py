@@ -76,7 +76,7 @@ def test_half_way_through_its_slow_start_an_endpoint_has_half_its_weight() -> No
 
 
 class Heard:
-    """What an availability reports."""
+    """Listener to the events of an availability."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -174,7 +174,7 @@ def test_a_check_of_an_endpoint_that_has_gone_changes_nothing() -> None:
 
 
 class Availabilities(RuleBasedStateMachine):
-    """Whatever happens: somebody is available, and who is follows from ejections, checks and their number alone."""
+    """Law: somebody is available, and who is follows from ejections, checks and their number alone."""
 
     @initialize(size=st.integers(1, 5), panic=st.integers(0, 100), most=st.integers(1, 100))
     def begin(self, size: int, panic: int, most: int) -> None:

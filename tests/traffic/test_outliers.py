@@ -172,7 +172,7 @@ class Plain:
         return row
 
     def length(self, now: float) -> float:
-        """How long the next ejection is: the doublings are those since it was last good for long enough."""
+        """Return the length of the next ejection. Its doublings are those since it was last good for long."""
         doublings = 0
         for place in range(len(self.away) - 1, -1, -1):
             end = self.away[place][1]

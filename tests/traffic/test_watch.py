@@ -164,7 +164,7 @@ async def test_terms_that_change_leave_what_is_known() -> None:
 
 
 def picked(balancer: Balancer, now: float, number: int = 3000) -> Counter[str]:
-    """How often each endpoint is picked, each request having ended before the next."""
+    """Return how often each endpoint is picked, each request having ended before the next."""
     names: Counter[str] = Counter()
     for _ in range(number):
         endpoint = balancer.pick(now, ())

@@ -24,7 +24,7 @@ def numbered(number: int) -> AuditRecord:
 
 
 class Buffering(RuleBasedStateMachine):
-    """Whatever is added, written, tried again and given up: each record comes out once and in order, or is counted."""
+    """Law: each record comes out once and in order, or is counted, whatever happens in between."""
 
     def __init__(self) -> None:
         super().__init__()

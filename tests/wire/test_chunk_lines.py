@@ -35,7 +35,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 class Reader:
-    """What llhttp reads of a chunked request."""
+    """Reader of a chunked request, by llhttp."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -51,7 +51,7 @@ class Reader:
 
 
 def scanned(raw: bytes, cuts: list[int]) -> tuple[bytes, int, ChunkLines]:
-    """What is passed on of `raw` when it comes in pieces, and where its body ended."""
+    """Return what is passed on of `raw` when it comes in pieces, and where its body ended."""
     chunks, passed, at = ChunkLines(), b"", 0
     for cut in sorted({cut % (len(raw) + 1) for cut in cuts} | {len(raw)}):
         if chunks.over:

@@ -51,7 +51,7 @@ class Stage:
         self.watch.take(endpoints.every())
 
     def state(self, endpoint: Endpoint) -> tuple[float | None, float]:
-        """When its ejection ends, and how long the last one was."""
+        """Return the end of an ejection, and the length of the last one."""
         member = self.watch.availability.outliers.members[endpoint.name]
         return member.until, member.seconds
 

@@ -1,4 +1,4 @@
-"""What a peer has not taken, as it is measured below TLS."""
+"""Farewell of a connection: what its peer has not taken, as it is measured below TLS."""
 
 from __future__ import annotations
 

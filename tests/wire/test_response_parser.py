@@ -22,7 +22,7 @@ BODIES = [
 
 
 def parsed(*reads: bytes) -> tuple[int, bytes, bool, bool]:
-    """What is read of a response: its status, its body, whether it has ended, and whether something follows it."""
+    """Return a response's status, its body, whether it has ended, and whether something follows it."""
     parser = ResponseParser(KnownHeads())
     parser.expect(b"GET", upgrade=False)
     for raw in reads:

@@ -10,7 +10,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def taken(raw: bytes, answers: int = 1) -> tuple[bytes, bytes, Stage]:
-    """What the upstream is sent of `raw`, and what the client is answered."""
+    """Return what the upstream is sent of `raw`, and what the client is answered."""
     stage = Stage()
     stage.client_sends(raw)
     sent = b""

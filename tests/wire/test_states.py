@@ -200,7 +200,7 @@ class ClientConnections(RuleBasedStateMachine):
         return "head" if self.in_head else "idle"
 
     def reads(self) -> bool:
-        """Whether bytes are parsed as they come: behind more requests than are parsed ahead, they are held."""
+        """True if bytes are parsed as they come. Behind more requests than are parsed ahead they are held."""
         return not (self.over or self.refused or len(self.waiting) > MAX_AHEAD)
 
     def arrive(self, target: bytes) -> None:

@@ -1,4 +1,4 @@
-"""When a key set is fetched, kept and given up, by a clock that the test moves."""
+"""Key sets: when one is fetched, stored and given up, by a clock that the test moves."""
 
 from __future__ import annotations
 
