@@ -39,6 +39,7 @@ NAMES = sorted(
             "X-Scheme",
         ),
         *("l5d-dst-override", "$WSRU", "WL-Proxy-Client-Cert"),
+        *("X-Middleware-Subrequest", "X-Invoke-Path", "X-Matched-Path", "X-Sendfile-Type", "X-Accel-Mapping"),
     ],
 )
 async def test_a_client_names_no_other_path_host_or_caller(
