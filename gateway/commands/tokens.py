@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 _MOMENTS: Final = ("exp", "iat", "nbf")
+_BEFORE_TOKEN: Final = re.compile(r"(?:Authorization\s*:\s*)?(?:Bearer(?:\s+|$))?", re.IGNORECASE)
+"""What stands before a token that is copied as a header line."""
 OWN_KEYS: Final = "GATEWAY_JWT_KEYS_DIR"
 _HINT: Final = "(kubectl exec and docker run pass that on with -i alone)"
 NOTHING: Final = f"no token was given: write it as the argument, or into standard input {_HINT}"
@@ -64,7 +67,7 @@ def inspect(text: str) -> None:
     settings = settings_for(SECRET)
     if text == "-":
         text = given_text(sys.stdin, "standard input")
-    text = text.lstrip().removeprefix("Bearer ").strip()
+    text = _BEFORE_TOKEN.sub("", text.strip().strip("\"'")).strip()
     if not text:
         raise click.UsageError(NOTHING)
     found, place = _explained(settings, text, time.time())

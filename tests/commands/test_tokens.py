@@ -41,7 +41,9 @@ def token(secret: str = SECRET, *, now: float | None = None, email: str = "ada@a
 
 def test_a_valid_token_is_explained_without_signature_and_secret(run: Run) -> None:
     text = token()
-    for arguments, typed in (((text,), ""), (("-",), text + "\n"), ((), f"Bearer {text}\n")):
+    lines = [f"Bearer {text}", f"Authorization: Bearer {text}", f"authorization:bearer  {text}", f'"{text}"']
+    asked = [((text,), ""), (("-",), text + "\n"), *(((), f"{line}\n") for line in lines)]
+    for arguments, typed in asked:
         result = run("token", "inspect", *arguments, typed=typed, GATEWAY_JWT_SECRET=SECRET)
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
@@ -110,7 +112,9 @@ async def test_inspecting_names_the_key_and_the_key_set_of_a_foreign_issuer(
     assert third.startswith("signature  NOT genuine")
 
 
-@pytest.mark.parametrize("typed", ["", "\n", "Bearer \n"], ids=["closed", "line", "scheme"])
+@pytest.mark.parametrize(
+    "typed", ["", "\n", "Bearer \n", "Authorization: \n"], ids=["closed", "line", "scheme", "field"]
+)
 def test_inspecting_nothing_says_so_and_how_to_pass_a_token_on(typed: str, run: Run) -> None:
     result = run("token", "inspect", "-", typed=typed, GATEWAY_JWT_SECRET=SECRET)
     assert result.exit_code == 2
