@@ -4,7 +4,7 @@
 
     observe( rescue(
        target      = read(head)                     400
-       preflight(target)                            204 403   of CORS, where a policy covers it
+       answer_options(target)                       204 403   of the server, and preflights of CORS
        route       = match(target)                  404 405   from here
        limit(network)                               429
        credential  = read_credential(headers)       400 401
@@ -40,6 +40,7 @@ from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
+from gateway.proxy.max_forwards import is_used_up
 from gateway.proxy.preflights import grant_preflight
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.shedding import Shed
@@ -74,7 +75,7 @@ CLIENT_CLOSED: Final = 499
 """Status in the log when the client left before its answer, as in nginx; never sent."""
 _monotonic: Final = time.monotonic  # compiled, an attribute of a module is looked up by its name in each call
 
-_ASTERISK: Final = b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+_METHODS: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 log = structlog.get_logger()
 
@@ -153,12 +154,7 @@ class Pipeline:
             raise inbound.fault
         authorizer.read(exchange, inbound.connection.peer, inbound.connection.secured)
         exchange.target = target = parse_target(head, opaque=authorizer.routes.opaque)
-        if target.path == "*":
-            exchange.status = 204
-            start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)
-            inbound.answer(start, BodyKind.NONE, None, pieces=[], complete=True)
-            return
-        if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
+        if head.method == b"OPTIONS" and self._answer_options(exchange, target.path):
             return
         route, permit = await authorizer.decide(exchange)
         exchange.decided = time.monotonic() if exchange.waited else exchange.started
@@ -237,15 +233,22 @@ class Pipeline:
         start = self._upstream_start.prepare(exchange, permit)
         return b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id)
 
-    def _answer_preflight(self, exchange: Exchange) -> bool:
-        """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""
-        granted = grant_preflight(exchange, self.authorizer.routes, self._cors)
-        if granted is None:
+    def _answer_options(self, exchange: Exchange, path: str) -> bool:
+        """Answer an OPTIONS request that asks the gateway itself; else it goes on like any request.
+
+        It does if it is for the server as a whole, may pass no further proxy, or is a CORS preflight that a policy
+        covers.
+        """
+        if path == "*" or is_used_up(exchange.head):
+            more: bytes | None = _METHODS
+        else:
+            more = grant_preflight(exchange, self.authorizer.routes, self._cors)
+        if more is None:
             return False
         exchange.status = 204
         start = b"HTTP/1.1 204 No Content\r\nDate: %b\r\nX-Request-ID: %b\r\n%b"
         exchange.inbound.answer(
-            start % (http_date(), exchange.request_id, granted), BodyKind.NONE, None, pieces=[], complete=True
+            start % (http_date(), exchange.request_id, more), BodyKind.NONE, None, pieces=[], complete=True
         )
         return True
 

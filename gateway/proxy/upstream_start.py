@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.principal import AuthMethod
 from gateway.faults import LoopDetected
 from gateway.proxy.browsers import own_page_line
+from gateway.proxy.max_forwards import FIELD, counted_down
 from gateway.proxy.memo import UpstreamHeadersMemo
 from gateway.proxy.parsed_headers import ORGANIZATION
 from gateway.proxy.unproven import EXTENSIONS
@@ -30,6 +31,7 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 _WITHHELD: Final = frozenset({ORGANIZATION})
 _ANSWERED_HERE: Final = frozenset({b"expect"})
 """Field that the gateway itself meets before its own application: that gets a body which has come whole."""
+_MAX_FORWARDS: Final = FIELD
 _COOKIE: Final = AuthMethod.COOKIE  # compiled code finds a member of an enumeration through its metaclass
 
 
@@ -104,6 +106,8 @@ class UpstreamStart:
             if principal.method is _COOKIE and not route.strip_credential:
                 passing += parsed.bearer(context.head, context.cookie)
         header_policy = self.header_policy
+        if _MAX_FORWARDS in context.head.first:
+            passing = counted_down(passing)
         if route.internal:
             return passing + header_policy.internal(principal) + parsed.origin.lines
         if header_policy.loop.is_on(context.head):

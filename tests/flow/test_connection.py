@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.calls import request
 from tests.support.peers import Client, read_head
 
 if TYPE_CHECKING:
@@ -288,6 +289,30 @@ async def test_options_of_the_server_are_the_gateways_own(
     assert answer.status == 204
     assert "GET" in (answer.one("Allow") or "")
     assert upstream.seen == b""
+
+
+async def test_an_options_request_that_may_pass_no_further_proxy_is_answered_here(
+    client: Client, upstream: Upstream
+) -> None:
+    answer = await client.exchange(request("OPTIONS", "/health", "Max-Forwards: 0"))
+    assert (answer.status, "GET" in (answer.one("Allow") or "")) == (204, True)
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize(
+    ("came", "goes"),
+    [
+        *(("1", "0"), ("10", "9"), ("007", "6"), ("999999999999", "999999999998")),
+        *(("-1", "-1"), ("ten", "ten"), ("1, 2", "1, 2"), ("", ""), ("9" * 40, "9" * 40)),
+    ],
+)
+async def test_max_forwards_is_counted_down(client: Client, upstream: Upstream, came: str, goes: str) -> None:
+    lines = (f"max-forwards: {came}", "X-Max-Forwards: 5", "X-Note: Max-Forwards: 5")
+    for method in ("OPTIONS", "OPTIONS", "GET"):  # the second one's lines are known
+        assert (await client.exchange(request(method, "/health", *lines))).status == 200
+        seen = upstream.requests.pop()
+        assert seen.all("max-forwards") == [goes]
+        assert (seen.one("X-Max-Forwards"), seen.one("X-Note")) == ("5", "Max-Forwards: 5")
 
 
 async def test_an_absolute_form_is_forwarded_as_its_path(client: Client, upstream: Upstream) -> None:
