@@ -48,8 +48,8 @@ ORDER BY email = $1 DESC, created_at, id LIMIT 5
 _HASH: Final = """
 SELECT email, coalesce(password_hash, '') AS password_hash FROM users WHERE id = $1 AND deleted_at IS NULL
 """
-_HIGHEST_COST: Final = r"""
-SELECT max(substring(password_hash FROM '^\$2[aby]\$(0[4-9]|1[0-6])\$'))::integer FROM users WHERE deleted_at IS NULL
+_HIGHEST_COST: Final = """
+SELECT max(substring(password_hash FROM '^[$]2[aby][$](0[4-9]|1[0-6])[$]'))::integer FROM users WHERE deleted_at IS NULL
 """
 
 _PROFILE: Final = f"""

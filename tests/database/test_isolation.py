@@ -1,4 +1,4 @@
-"""A role or a database with another default isolation than PostgreSQL's changes nothing."""
+"""Defaults of a role or a database, such as its isolation, that differ from PostgreSQL's change nothing."""
 
 from __future__ import annotations
 
@@ -103,3 +103,15 @@ async def test_whatomates_tables_are_the_same_where_identifiers_are_quoted(datab
         "SELECT attnotnull FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = 'created_at'"
     )
     assert await fetch(database_url, asked) is False
+
+
+async def test_the_highest_cost_is_found_where_backslashes_escape(world: World) -> None:
+    """An unknown user's password takes as long as the dearest hash."""
+    name = urlsplit(world.url).path[1:]
+    await execute(world.url, f"ALTER DATABASE {name} SET standard_conforming_strings = off")
+    for user, cost in ((world.admin, 11), (world.agent, 99)):
+        await world.sql("UPDATE users SET password_hash = $2 WHERE id = $1", user, f"$2b${cost}$" + "x" * 53)
+    store = await open_store(world.url)
+    found = await store.highest_password_cost()
+    await store.close()
+    assert found == 11
