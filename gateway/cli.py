@@ -47,7 +47,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "audit-log": LazyCommand(
         "audit_log",
         "audit_log",
-        "Who signed in and changed what: list the audit trail, or verify that nothing was done to it.",
+        "List who signed in and changed what, or verify that nothing was done to the audit trail.",
     ),
     "check-config": LazyCommand(
         "checking",
