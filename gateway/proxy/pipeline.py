@@ -236,8 +236,8 @@ class Pipeline:
     def _answer_options(self, exchange: Exchange, path: str) -> bool:
         """Answer an OPTIONS request that asks the gateway itself; else it goes on like any request.
 
-        It does if it is for the server as a whole, may pass no further proxy, or is a CORS preflight that a policy
-        covers.
+        One for the server as a whole is answered, one that may pass no further proxy, and a CORS preflight that a
+        policy covers.
         """
         if path == "*" or is_used_up(exchange.head):
             more: bytes | None = _METHODS
