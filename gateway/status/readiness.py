@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
         @property
         def lacking(self) -> Lacking:
-            """Rights that the database's user lacks."""
+            """Rights that the database's user lacks, and tables whose rows it cannot see."""
 
         @property
         def failing(self) -> Mapping[FailureKind, Failure]:

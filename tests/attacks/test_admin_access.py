@@ -205,7 +205,7 @@ PIECES = st.lists(
     PIECES,
 )
 def test_no_name_passes_for_an_address(before: str, middle: str, behind: str) -> None:
-    """An accepted name is an address or one of the names, by the reading of a browser's URL parser as well.
+    """A host that is answered to is an address or one of the names, for a browser's URL parser as well.
 
     To it a host in brackets is an address, and one whose last label is a number; any other is a name.
     """

@@ -139,7 +139,7 @@ async def test_a_quick_proof_is_answered_no_sooner_than_a_refusal(
 async def test_a_flood_makes_refusals_no_slower(
     world: World, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure behind others of its own network does not say how long it takes."""
+    """The pace of refusals is learnt from the failure that waited for none of its own network."""
     gate = await start(world.url, **{**STRICT, "signin": {**STRICT["signin"], "address_free_failures": 100}})
     learnt: list[float] = []
     monkeypatch.setattr(refusal_pace.RefusalPace, "failed", lambda _, seconds: learnt.append(seconds))

@@ -83,7 +83,7 @@ async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and
 async def test_whoever_has_the_right_password_is_not_kept_waiting_for_a_disk_that_was_full(
     disk: Disk, world: World, start: Start
 ) -> None:
-    """A failure that the gateway could not take back is none of theirs."""
+    """Attempts whose count could not be taken back are not held against the user."""
     gateway = await start(world.url)
     disk.fill()
     await until_refused(gateway)

@@ -21,7 +21,7 @@ NEW_PASSWORD: Final = "another horse, another battery"
 
 @dataclass
 class Visitor:
-    """Caller of endpoints, who stores which."""
+    """Caller of endpoints, who records which were called."""
 
     gateway: Gateway
     called: set[tuple[str, str]] = field(default_factory=set)

@@ -46,7 +46,7 @@ async def statuses(gate: Gateway, times: int) -> list[int]:
 
 
 def is_used_up(answer: Message) -> bool:
-    """Return whether an answer is the store's refusal. Without its answer the share may be used up alone."""
+    """Return whether the store refused a request; before its answer, the gateway's share may be used up."""
     return answer.status == 429 and (answer.one("RateLimit") or "").startswith('"network";r=0;t=')
 
 

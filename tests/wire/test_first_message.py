@@ -77,7 +77,7 @@ def test_byte_by_byte_it_is_whole_with_its_last_byte(message: tuple[bytes, list[
 
 
 def read_by(step: int, stream: bytes) -> FirstMessage:
-    """Return the reader of a stream after steps of so many bytes."""
+    """Return the parser of a first message after it has read a stream in steps of so many bytes."""
     first = FirstMessage()
     for at in range(0, len(stream), step):
         feed(first, stream[at : at + step])
