@@ -140,6 +140,8 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
     lines += [f"limit       {_limit(limit)}" for limit in explanation.get("limits", ())]
     if explanation.get("preflight"):
         lines.append("verdict     answered by the gateway: pages of this origin may call")
+    elif explanation.get("answered_by_gateway"):
+        lines.append("verdict     answered by the gateway: the methods that it takes")
     elif verdict["allowed"]:
         lines.append("verdict     may pass")
         if shadow := verdict.get("shadow"):

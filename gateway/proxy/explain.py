@@ -24,6 +24,7 @@ from gateway.faults import BadRequest, GatewayFault
 from gateway.limits.explained import explained
 from gateway.proxy.decision_context import DecisionContext
 from gateway.proxy.explained_delivery import balance_of, policy_of
+from gateway.proxy.max_forwards import asks_gateway
 from gateway.proxy.preflights import grant_preflight
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
@@ -115,6 +116,8 @@ class Explainer:
             _frame(context.head)
             authorizer.read(context, asked.client)
             context.target = parse_target(context.head, opaque=authorizer.routes.opaque)
+            if asks_gateway(context.head, context.target.path):
+                return {**explanation, "verdict": {"allowed": True}, "answered_by_gateway": True}
             if grant_preflight(context, authorizer.routes, self._cors) is not None:
                 return {**explanation, "verdict": {"allowed": True}, **_learnt(context), "preflight": True}
             route, permit = await attend(authorizer.decide(context))

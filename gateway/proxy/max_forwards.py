@@ -2,7 +2,7 @@
 
 Laws:
 
-- A request that may pass none more is answered by the gateway, and reaches no upstream.
+- An OPTIONS request that may pass none more is answered by the gateway, and reaches no upstream.
 - The number is forwarded less one, whatever the method: what is not an OPTIONS request may be treated alike.
 - A value that is no number says nothing, and is forwarded as it came.
 """
@@ -21,9 +21,11 @@ _LINE: Final = re.compile(rb"(?<![^\n])(max-forwards: )([0-9]{1,18})(?=\r\n)", r
 """The field's line in field lines as they are forwarded."""
 
 
-def is_used_up(head: RequestHead) -> bool:
-    """Return whether a request may pass no further proxy."""
-    return _ZERO.fullmatch(head.first.get(FIELD, b"")) is not None
+def asks_gateway(head: RequestHead, path: str) -> bool:
+    """Return whether a request is one of OPTIONS to the gateway itself: for ``*``, or with no further proxy to pass."""
+    return head.method == b"OPTIONS" and (
+        path == "*" or _ZERO.fullmatch(head.first.get(FIELD, b"")) is not None
+    )
 
 
 def counted_down(lines: bytes) -> bytes:

@@ -40,7 +40,7 @@ from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
-from gateway.proxy.max_forwards import is_used_up
+from gateway.proxy.max_forwards import asks_gateway
 from gateway.proxy.preflights import grant_preflight
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.shedding import Shed
@@ -239,7 +239,7 @@ class Pipeline:
         One for the server as a whole is answered, one that may pass no further proxy, and a CORS preflight that a
         policy covers.
         """
-        if path == "*" or is_used_up(exchange.head):
+        if asks_gateway(exchange.head, path):
             more: bytes | None = _METHODS
         else:
             more = grant_preflight(exchange, self.authorizer.routes, self._cors)

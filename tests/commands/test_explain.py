@@ -101,6 +101,15 @@ def test_nobody_asks_unless_said_otherwise(on: Run, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "verdict     refused with 401: Invalid API key"
 
 
+def test_an_options_request_that_the_gateway_answers_is_explained(on: Run, tmp_path: Path) -> None:
+    for arguments in (("--header", "Max-Forwards: 0", "OPTIONS", "/api/users"), ("OPTIONS", "*")):
+        result = explain(on, *arguments, **routes(tmp_path))
+        assert result.exit_code == 0, result.output
+        assert (
+            result.stdout.splitlines()[-1] == "verdict     answered by the gateway: the methods that it takes"
+        )
+
+
 def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> None:
     refused(
         explain(on, "--as", "eve@acme", "GET", "/"),

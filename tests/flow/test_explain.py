@@ -276,6 +276,35 @@ async def test_a_preflight_is_explained_as_it_is_answered(world: World, start: S
             assert told["verdict"]["message"] == answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/x", {"Max-Forwards": "0"}),
+        ("/nowhere", {"max-forwards": "00"}),
+        ("*", {}),
+        ("*", {"Max-Forwards": "1"}),
+    ],
+)
+async def test_a_request_to_the_gateway_itself_is_explained_as_it_is_answered(
+    world: World, start: Start, upstream: Upstream, path: str, headers: dict[str, str]
+) -> None:
+    gate = await start(world.url)
+    told = await explained(gate, method="OPTIONS", path=path, headers=headers)
+    assert told["verdict"] == {"allowed": True}
+    assert told["answered_by_gateway"] is True
+    assert "upstream" not in told
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    answer = await ask(gate, request("OPTIONS", path, *lines))
+    assert (answer.status, answer.one("Allow") is not None) == (204, True)
+    assert upstream.requests == []
+    for method, more in (("GET", "0"), ("OPTIONS", "1")):
+        passing = await explained(gate, method=method, path="/assets/x", headers={"Max-Forwards": more})
+        assert "answered_by_gateway" not in passing
+        assert ["max-forwards", "0"] in [
+            [name.lower(), value] for name, value in passing["upstream"]["headers"]
+        ]
+
+
 async def test_explaining_a_ticket_uses_nothing_up_and_shows_no_token(world: World, start: Start) -> None:
     gate = await start(world.url)
     ticket = (await granted(gate, get("/api/auth/ws-token", bearer(world.token(world.agent)))))["token"]
