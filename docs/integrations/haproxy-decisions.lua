@@ -7,18 +7,40 @@ local SENT = { -- everything a verdict depends on
 }
 local RELAYED = { "content-type", "www-authenticate", "retry-after", "x-request-id" }
 
--- Whether a name is one of identity's, in whatever spelling: everything that is no letter or digit counts as "-".
-local function is_identity(name)
-    local folded = name:lower():gsub("[^a-z0-9]", "-")
-    return folded:find("^x%-user%-") or folded:find("^x%-org%-") or folded:find("^x%-auth%-") or folded:find("^x%-identity")
+local IDENTITY = { "x-user-", "x-org-", "x-auth-", "x-identity" } -- how these names begin
+
+-- Names under which a server or framework takes another path, method, host, address or caller than the ones that were
+-- decided on, and by which a client would set the deadlines of proxies behind this one.
+local CLAIMS = {
+    "auth-type", "client-ip", "cluster-client-ip", "forwarded", "forwarded-for", "front-end-https", "gateway-interface",
+    "http2-settings", "path-info", "path-translated", "proxy", "proxy-auth-cert", "proxy-client-ip", "proxy-ssl-id",
+    "query-string", "request-method", "request-uri", "script-name", "true-client-ip", "x-accel-mapping", "x-client-ip",
+    "x-cluster-client-ip", "x-forwarded", "x-host", "x-http-host-override", "x-matched-path", "x-now-route-matches",
+    "x-originating-ip", "x-proxied-https", "x-proxyuser-ip", "x-real-ip", "x-scheme", "x-script-name",
+    "x-sendfile-type", "x-traversal-path", "x-url-scheme",
+}
+local CLAIM = {}
+for _, name in ipairs(CLAIMS) do
+    CLAIM[name] = true
+end
+local CLAIMS_BEGIN = {
+    "-ws", "l5d-", "remote-", "server-", "wl-proxy-", "x-envoy-", "x-forwarded-", "x-http-method", "x-invoke-",
+    "x-method-", "x-middleware-", "x-original-", "x-react-router-", "x-remote-", "x-rewrite-",
+}
+local OURS = { ["x-forwarded-for"] = true, ["x-forwarded-proto"] = true, ["x-forwarded-host"] = true, ["x-real-ip"] = true }
+
+local function begins_with(name, beginnings)
+    for _, beginning in ipairs(beginnings) do
+        if name:sub(1, #beginning) == beginning then
+            return true
+        end
+    end
+    return false
 end
 
--- Whether frameworks serve another path or method under a name, in whatever spelling, than the one decided on.
-local function is_override(name)
-    local folded = name:lower():gsub("[^a-z0-9]", "-")
-    return folded:find("^x%-http%-method") or folded == "x-method-override" or folded:find("^x%-original%-")
-        or folded:find("^x%-rewrite%-") or folded:find("^x%-envoy%-") or folded == "x-forwarded-prefix"
-        or folded == "script-name" or folded == "x-script-name"
+-- The name as the most careless server compares it: everything that is no letter or digit counts as "-".
+local function folded(name)
+    return (name:lower():gsub("[^a-z0-9]", "-"))
 end
 
 local function refuse(txn, status, answer)
@@ -37,7 +59,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
     local headers = {
         ["x-forwarded-method"] = { txn.sf:method() },
         ["x-forwarded-uri"] = { txn.sf:pathq() },
-        ["x-forwarded-host"] = { txn.sf:req_hdr("host") },
+        ["x-forwarded-host"] = { txn.sf:req_fhdr("host") },
         ["x-forwarded-for"] = { txn.sf:src() },
         ["x-forwarded-proto"] = { txn.sf:req_hdr("x-forwarded-proto") }, -- HAProxy's own: it is set before
     }
@@ -56,13 +78,14 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         return refuse(txn, answer.status, answer)
     end
     for name in pairs(sent) do
-        if is_identity(name) or is_override(name) then
+        local name_read = folded(name)
+        if not OURS[name] and (CLAIM[name_read] or begins_with(name_read, IDENTITY) or begins_with(name_read, CLAIMS_BEGIN)) then
             txn.http:req_del_header(name)
         end
     end
     local set = {}
     for name, values in pairs(answer.headers) do
-        if is_identity(name) or name == "x-request-id" or name == "x-organization-id" then
+        if begins_with(name, IDENTITY) or name == "x-request-id" or name == "x-organization-id" then
             txn.http:req_set_header(name, values[0])
             set[name] = values[0]
         end

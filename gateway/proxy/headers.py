@@ -65,19 +65,20 @@ CLAIMED: Final = frozenset(
         # The scheme, the host, a certificate. Tornado reads X-Scheme first; the last three are Jetty's.
         *(b"front-end-https", b"x-scheme", b"x-url-scheme", b"x-host", b"x-http-host-override"),
         *(b"proxy-client-ip", b"proxy-auth-cert", b"proxy-ssl-id", b"x-proxied-https"),
-        # Next.js serves the first as the path. Rack's Sendfile takes the others for the proxy's: with them a client has
-        # the service answer X-Accel-Redirect, to a file of its choice (CVE-2025-61780).
-        *(b"x-matched-path", b"x-sendfile-type", b"x-accel-mapping"),
+        # Next.js serves the first two as the path and its parameters. Rack's Sendfile takes the others for the proxy's:
+        # with them a client has the service answer X-Accel-Redirect, to a file of its choice (CVE-2025-61780).
+        *(b"x-matched-path", b"x-now-route-matches", b"x-sendfile-type", b"x-accel-mapping"),
     }
 )
 CLAIMED_PREFIXES: Final = (
     *(b"l5d-", b"x-original-", b"x-rewrite-", b"wl-proxy-", b"-ws"),
-    *(b"x-middleware-", b"x-invoke-"),
+    *(b"x-middleware-", b"x-invoke-", b"x-react-router-"),
 )
 """Names, and beginnings of names, under which some server or framework takes another path, host, scheme or caller than
 the gateway has found, or a mesh another destination, without being configured to. Two are WebLogic's and WebSphere's
-(``$WSRU`` is the user), the last two Next.js' own: with ``X-Middleware-Subrequest`` it left out the application's check
-(CVE-2025-29927). A client's are removed; a route may set them."""
+(``$WSRU`` is the user), two Next.js' own: with ``X-Middleware-Subrequest`` it left out the application's check
+(CVE-2025-29927). By the last a client of React Router chose what a page is made of (CVE-2025-43865). A client's are
+removed; a route may set them."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 

@@ -40,6 +40,7 @@ NAMES = sorted(
         ),
         *("l5d-dst-override", "$WSRU", "WL-Proxy-Client-Cert"),
         *("X-Middleware-Subrequest", "X-Invoke-Path", "X-Matched-Path", "X-Sendfile-Type", "X-Accel-Mapping"),
+        *("X-Now-Route-Matches", "X-React-Router-SPA-Mode", "X-React-Router-Prerender-Data"),
     ],
 )
 async def test_a_client_names_no_other_path_host_or_caller(
