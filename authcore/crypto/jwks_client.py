@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jwt import PyJWK, PyJWKError
 from jwt.exceptions import InvalidKeyError
 
+from authcore.crypto.jws import algorithm_of, canonical
 from authcore.crypto.keyring import Key
 from authcore.errors import IssuerUnavailable
 from authcore.figures import MetricSample
@@ -77,7 +78,7 @@ class JwksClient:
         cooldown_seconds: float,
     ) -> None:
         self._fetch = fetch
-        self._algorithms = frozenset(algorithms)
+        self._algorithms = frozenset(map(canonical, algorithms))
         self._cache_seconds = cache_seconds
         self._cooldown = cooldown_seconds
         self._keys: tuple[Key, ...] = ()
@@ -198,7 +199,7 @@ def _parse(body: bytes, algorithms: frozenset[str]) -> Iterator[Key]:
 
 def _keys_of(entry: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]:
     """Yield a key for each algorithm it is for; nothing for a key that is for another use or cannot be parsed."""
-    kid, kty, curve, stated = (entry.get(name) for name in ("kid", "kty", "crv", "alg"))
+    kid, kty, curve, stated = (entry.get("kid"), entry.get("kty"), entry.get("crv"), algorithm_of(entry))
     named = kid is None or isinstance(kid, str)
     if not named or not isinstance(kty, str) or entry.get("use", "sig") != "sig":
         return

@@ -35,6 +35,8 @@ MAX_TOKEN_BYTES: Final = 8192
 # digests, and could be used twice.
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 _JWS: Final = PyJWS()
+_SYNONYMS: Final = {"Ed25519": "EdDSA"}
+"""RFC 9864 section 2.2 names EdDSA by its curve; of the curves of EdDSA, only this one is implemented here."""
 
 
 def bounded(token: str | bytes, most: int = MAX_TOKEN_BYTES) -> bytes:
@@ -83,6 +85,17 @@ def read_header(token: bytes) -> dict[str, object]:
     return header
 
 
+def algorithm_of(members: Mapping[str, object]) -> object:
+    """Return what the ``alg`` of a header or a JWK names, under the one name by which keys have it."""
+    named = members.get("alg")
+    return canonical(named) if isinstance(named, str) else named
+
+
+def canonical(algorithm: str) -> str:
+    """Return the name by which keys have an algorithm: ``EdDSA`` for ``Ed25519``."""
+    return _SYNONYMS.get(algorithm, algorithm)
+
+
 def is_demanding(header: Mapping[str, object]) -> bool:
     """Return whether a header demands an extension that is not implemented here."""
     return "crit" in header or "b64" in header
@@ -110,7 +123,7 @@ def signer(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> K
     if is_demanding(header):
         raise TokenRejected
     proof = _segment(signature)
-    algorithm = header.get("alg")
+    algorithm = algorithm_of(header)
     for key in keys:
         if key.algorithm == algorithm and key.verifies(signed, proof):
             return key

@@ -33,7 +33,7 @@ async def prove_remotely(
     header = jws.read_header(token)
     if jws.is_demanding(header):
         raise TokenRejected
-    algorithm, kid = header.get("alg"), header.get("kid")
+    algorithm, kid = jws.algorithm_of(header), header.get("kid")
     found = await keys.candidates(algorithm, kid, now)
     if kid is None and found:
         # No name tells that a new key signed it: that shows by the signature alone.

@@ -58,7 +58,7 @@ async def _signer(foreign: ForeignIssuer, token: bytes) -> Key | None:
     header = jws.read_header(token)
     if jws.is_demanding(header):
         return None
-    for key in await foreign.keys.candidates(header.get("alg"), header.get("kid"), foreign.steady()):
+    for key in await foreign.keys.candidates(jws.algorithm_of(header), header.get("kid"), foreign.steady()):
         with suppress(TokenRejected):
             jws.prove(token, header, (key,))
             return key

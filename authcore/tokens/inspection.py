@@ -76,7 +76,7 @@ def _signer(ring: KeyRing, token: bytes, header: Mapping[str, object]) -> Key | 
     """Return the key that made a token's signature; None if none did, or the header is refused."""
     if jws.is_demanding(header):
         return None
-    for key in ring.candidates(header.get("alg"), header.get("kid")):
+    for key in ring.candidates(jws.algorithm_of(header), header.get("kid")):
         with suppress(TokenRejected):
             jws.prove(token, header, (key,))
             return key
@@ -86,7 +86,7 @@ def _signer(ring: KeyRing, token: bytes, header: Mapping[str, object]) -> Key | 
 def _why_unproved(ring: KeyRing, header: Mapping[str, object]) -> str:
     if jws.is_demanding(header):
         return "its header demands extensions that are not supported"
-    algorithm, kid = header.get("alg"), header.get("kid")
+    algorithm, kid = jws.algorithm_of(header), header.get("kid")
     if all(key.algorithm != algorithm for key in ring):
         return f"its algorithm {algorithm!r} is not accepted"
     if not ring.candidates(algorithm, kid):

@@ -176,7 +176,7 @@ class Tokens:
     def _proved(self, token: bytes) -> dict[str, object]:
         """Return the payload of a token whose signature a key of the ring made."""
         header = jws.read_header(token)
-        return jws.prove(token, header, self.ring.candidates(header.get("alg"), header.get("kid")))
+        return jws.prove(token, header, self.ring.candidates(jws.algorithm_of(header), header.get("kid")))
 
     def check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
         """Judge the claims of a token whose signature is proved: its issuer, its audience, its times.

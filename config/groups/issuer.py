@@ -9,7 +9,20 @@ from pydantic_settings import NoDecode
 
 from config.fields import Group, KeySetUrl, Seconds, split
 
-Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Asymmetric = Literal[
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+]
+"""Algorithms of RFC 7518, RFC 8037 and RFC 9864; the last two are one."""
 
 
 class Issuer(Group):
@@ -25,7 +38,9 @@ class Issuer(Group):
         (), description="What its aud claim must hold one of; comma-separated."
     )
     algorithms: Annotated[tuple[Asymmetric, ...], NoDecode, BeforeValidator(split)] = Field(
-        ("RS256", "ES256", "EdDSA"), min_length=1, description="Algorithms accepted; comma-separated."
+        ("RS256", "ES256", "EdDSA"),
+        min_length=1,
+        description="Algorithms accepted; comma-separated. EdDSA is Ed25519 too (RFC 9864).",
     )
     claim_user_id: str = Field(
         "", description="The claim that holds the id of a user here. Empty: users are found by e-mail."

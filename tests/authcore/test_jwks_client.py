@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authcore.crypto.jwks_client import MOST_KEYS, Fetched, FetchFailed, JwksClient
 from authcore.crypto.pem import generate_pem, parse_pem
-from authcore.errors import IssuerUnavailable
+from authcore.crypto.remote_proof import prove_remotely
+from authcore.errors import IssuerUnavailable, TokenRejected
 from tests.support.domain import NOW
 
 if TYPE_CHECKING:
@@ -51,8 +54,16 @@ class Server:
         return JwksClient(self, algorithms=ACCEPTED, cache_seconds=300, cooldown_seconds=30)
 
 
+def segment(content: bytes) -> bytes:
+    return urlsafe_b64encode(content).rstrip(b"=")
+
+
 def shown(algorithm: str = "EdDSA", **changes: Any) -> dict[str, Any]:
-    members = {**(parse_pem(generate_pem(algorithm)).public or {}), **changes}
+    return shown_of(generate_pem(algorithm), **changes)
+
+
+def shown_of(private: bytes, **changes: Any) -> dict[str, Any]:
+    members = {**(parse_pem(private).public or {}), **changes}
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -103,6 +114,24 @@ async def test_an_unknown_kid_has_it_fetched_once_in_a_cooldown() -> None:
     server.keys.append(shown(kid="b"))
     assert len(await source.candidates("EdDSA", "b", NOW + 30)) == 1
     assert server.asked == 2
+
+
+@pytest.mark.parametrize("stated", ["EdDSA", "Ed25519", None])
+@pytest.mark.parametrize("accepted", ["EdDSA", "Ed25519"])
+async def test_ed25519_is_eddsa_by_its_newer_name(stated: str | None, accepted: str) -> None:
+    """RFC 9864 names the algorithm by its curve, in tokens and in keys; issuers change from one to the other."""
+    private = generate_pem("EdDSA")
+    server = Server(shown_of(private, kid="a", alg=stated))
+    source = JwksClient(server, algorithms=(accepted,), cache_seconds=300, cooldown_seconds=30)
+    for named in ("EdDSA", "Ed25519"):
+        signed = b".".join(map(segment, (b'{"alg":"%b","kid":"a"}' % named.encode(), b'{"sub":"x"}')))
+        signature = load_pem_private_key(private, None).sign(signed)  # type: ignore[union-attr, call-arg]
+        payload, _ = await prove_remotely(signed + b"." + segment(signature), source, NOW)
+        assert payload == {"sub": "x"}
+    for other in ("Ed448", "ed25519", "EDDSA", "HS256"):
+        forged = b".".join(map(segment, (b'{"alg":"%b","kid":"a"}' % other.encode(), b"{}", b"x" * 64)))
+        with pytest.raises(TokenRejected):
+            await prove_remotely(forged, source, NOW)
 
 
 async def test_an_algorithm_that_is_not_accepted_asks_nobody() -> None:
