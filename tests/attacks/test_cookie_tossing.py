@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 
 CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}
+SIBLINGS = (
+    (),
+    ("Sec-Fetch-Site: same-site",),
+    ("Origin: https://sibling.gateway.test",),
+    ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: same-site"),
+)
+"""What shows that a page of a sibling host may have sent a request, or does not show that it has not."""
 
 
 @pytest.fixture
@@ -153,6 +160,17 @@ async def test_an_unsafe_request_is_in_the_session_whose_csrf_token_it_brings(
     assert upstream.requests == []
 
 
+async def test_a_safe_request_is_in_the_newest_session_whatever_csrf_token_it_brings(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    """It needs none, so the token of an older session is no sign that the newer one is planted."""
+    jar = await signed_in(gate)
+    newer = issued(world, world.root, 60)
+    line = f"Cookie: whm_access={jar.values['whm_access']}; whm_access={newer}; whm_csrf={jar.values['whm_csrf']}"
+    for csrf in ((), (jar.csrf,)):
+        assert await used(gate, upstream, line, *csrf) == str(world.root)
+
+
 async def test_more_than_a_browser_can_have_are_refused_without_a_look_at_any(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:
@@ -181,14 +199,14 @@ async def test_a_planted_csrf_cookie_is_not_the_sessions(gate: Gateway, upstream
         alone = f"Cookie: {access}; whm_csrf={planted}"
         both = f"{alone}; whm_csrf={jar.values['whm_csrf']}"
         is_refusal(await ask(gate, post("/api/x", {}, alone, sent)), 403)
-        for site in ((), ("Sec-Fetch-Site: same-site",), ("Origin: https://sibling.gateway.test",)):
+        for site in SIBLINGS:
             is_refusal(await ask(gate, post("/api/x", {}, both, sent, *site)), 403)
             assert (await ask(gate, post("/api/x", {}, both, jar.csrf, *site))).status == 200
         # A page of this host reads the first, and cannot know better.
         assert (await ask(gate, post("/api/x", {}, both, sent, "Sec-Fetch-Site: same-origin"))).status == 200
         is_refusal(await ask(gate, post("/api/x", {}, alone, sent, "Sec-Fetch-Site: same-origin")), 403)
         assert (await ask(gate, get("/api/x", both))).status == 200  # which asks for none
-    assert len(upstream.requests) == 3 * (3 + 1 + 1)
+    assert len(upstream.requests) == 3 * (len(SIBLINGS) + 1 + 1)
 
 
 async def test_beside_a_session_of_whatomates_a_planted_csrf_cookie_is_enough_for_no_page_elsewhere(
@@ -198,7 +216,7 @@ async def test_beside_a_session_of_whatomates_a_planted_csrf_cookie_is_enough_fo
         f"Cookie: whm_access={whatomate_token(world.agent, world.home)}; whm_csrf=random; whm_csrf=planted"
     )
     for sent in ("random", "planted"):
-        for site in ((), ("Sec-Fetch-Site: same-site",), ("Origin: https://sibling.gateway.test",)):
+        for site in SIBLINGS:
             is_refusal(await ask(gate, post("/api/x", {}, theirs, f"X-CSRF-Token: {sent}", *site)), 403)
         own = "Sec-Fetch-Site: same-origin"
         assert (await ask(gate, post("/api/x", {}, theirs, f"X-CSRF-Token: {sent}", own))).status == 200
