@@ -11,22 +11,22 @@ local IDENTITY = { "x-user-", "x-org-", "x-auth-", "x-identity" } -- how these n
 
 -- Names under which a server or framework takes another path, method, host, address or caller than the ones that were
 -- decided on, and by which a client would set the deadlines of proxies behind this one.
-local CLAIMS = {
+local CLAIMS = {}
+for _, name in ipairs({
     "auth-type", "client-ip", "cluster-client-ip", "forwarded", "forwarded-for", "front-end-https", "gateway-interface",
     "http2-settings", "path-info", "path-translated", "proxy", "proxy-auth-cert", "proxy-client-ip", "proxy-ssl-id",
     "query-string", "request-method", "request-uri", "script-name", "true-client-ip", "x-accel-mapping", "x-client-ip",
     "x-cluster-client-ip", "x-forwarded", "x-host", "x-http-host-override", "x-matched-path", "x-now-route-matches",
     "x-originating-ip", "x-proxied-https", "x-proxyuser-ip", "x-real-ip", "x-scheme", "x-script-name",
     "x-sendfile-type", "x-traversal-path", "x-url-scheme",
-}
-local CLAIM = {}
-for _, name in ipairs(CLAIMS) do
-    CLAIM[name] = true
+}) do
+    CLAIMS[name] = true
 end
-local CLAIMS_BEGIN = {
+local CLAIMS_BEGIN = { -- "-ws" is $WS…, WebSphere's
     "-ws", "l5d-", "remote-", "server-", "wl-proxy-", "x-envoy-", "x-forwarded-", "x-http-method", "x-invoke-",
     "x-method-", "x-middleware-", "x-original-", "x-react-router-", "x-remote-", "x-rewrite-",
 }
+-- HAProxy has set these before it asks.
 local OURS = { ["x-forwarded-for"] = true, ["x-forwarded-proto"] = true, ["x-forwarded-host"] = true, ["x-real-ip"] = true }
 
 local function begins_with(name, beginnings)
@@ -38,9 +38,12 @@ local function begins_with(name, beginnings)
     return false
 end
 
--- The name as the most careless server compares it: everything that is no letter or digit counts as "-".
-local function folded(name)
-    return (name:lower():gsub("[^a-z0-9]", "-"))
+-- Whether the client's lines of a name are removed, as the most careless server compares it: everything that is no
+-- letter or digit counts as "-".
+local function is_removed(name)
+    local folded = name:lower():gsub("[^a-z0-9]", "-")
+    return not OURS[name]
+        and (CLAIMS[folded] or begins_with(folded, IDENTITY) or begins_with(folded, CLAIMS_BEGIN))
 end
 
 local function refuse(txn, status, answer)
@@ -78,8 +81,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         return refuse(txn, answer.status, answer)
     end
     for name in pairs(sent) do
-        local name_read = folded(name)
-        if not OURS[name] and (CLAIM[name_read] or begins_with(name_read, IDENTITY) or begins_with(name_read, CLAIMS_BEGIN)) then
+        if is_removed(name) then
             txn.http:req_del_header(name)
         end
     end

@@ -58,22 +58,11 @@ ORDINARY = ("X-Organization-ID", "X-User", "X-Usernames", "X-Organization", "X-A
 """Of no family."""
 FAMILIAR = (
     *("X-Forwarded-Prefix", "X-Forwarded-Path", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Ssl"),
-    *(
-        "X-Forwarded-Scheme",
-        "X-Forwarded-Protocol",
-        "X-Forwarded-By",
-        "X-Forwarded-User",
-        "X-Forwarded-Email",
-    ),
-    *("X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token"),
-    *(
-        "X-Forwarded-Client-Cert",
-        "X-Original-Path",
-        "X-Original-Host",
-        "X-Original-Method",
-        "X-Original-Query",
-    ),
-    *("X-Original-Args", "X-Original-Forwarded-For", "X-Rewrite-URI", "X-Rewrite-Path", "X-Rewrite-Query"),
+    *("X-Forwarded-Scheme", "X-Forwarded-Protocol", "X-Forwarded-By", "X-Forwarded-Client-Cert"),
+    *("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"),
+    *("X-Forwarded-Access-Token", "X-Original-Path", "X-Original-Host", "X-Original-Method"),
+    *("X-Original-Query", "X-Original-Args", "X-Original-Forwarded-For"),
+    *("X-Rewrite-URI", "X-Rewrite-Path", "X-Rewrite-Query"),
     *("WL-Proxy-Client-IP", "WL-Proxy-Client-Cert", "WL-Proxy-SSL", "$WSRU", "$WSRA", "l5d-dst-override"),
     *("X-Middleware-Subrequest", "X-Middleware-Subrequest-Id", "X-Middleware-Rewrite", "X-Middleware-Next"),
     *("X-Middleware-Redirect", "X-Middleware-Invoke", "X-Middleware-Prefetch", "X-Middleware-Skip"),
@@ -337,19 +326,16 @@ async def test_what_the_gateway_removes_of_a_clients_headers_a_proxy_that_asks_r
     )
     async with edge(proxy, world.url) as address:
         token = bearer(world.token(world.agent))
-        passed = 0
         for spelt in SPELLINGS:
             lines = [f"{spelt(name)}: evil" for name in REMOVED]
-            for first in range(0, len(lines), 40):
-                for raw in (
-                    get("/api/x", token, *lines[first : first + 40]),
-                    request("POST", "/api/x", token, *lines[first : first + 40], body=b"{}"),
-                ):
-                    answer = await ask(address, raw)
-                    assert answer.status == 200 or (proxy == "envoy" and answer.status == 400), answer.body
-                    passed += answer.status == 200
-        assert passed == len(upstream.requests)
-        assert passed > len(REMOVED) // 10
+            # Envoy refuses a request with "_" in a name, and nobody else refuses one for these names.
+            status = 400 if proxy == "envoy" and "_" in "".join(lines) else 200
+            for first in range(0, len(lines), 40):  # as many as a head has room for
+                asked = (token, *lines[first : first + 40])
+                for raw in (get("/api/x", *asked), request("POST", "/api/x", *asked, body=b"{}")):
+                    before = len(upstream.requests)
+                    assert (await ask(address, raw)).status == status
+                    assert len(upstream.requests) - before == (status == 200)
         assert b"evil" not in upstream.seen
 
 
@@ -368,6 +354,7 @@ async def test_no_upgrade_but_a_websockets_reaches_the_service(
             ("Upgrade: websocket", "Upgrade: h2c"),
             ("Upgrade: TLS/1.2, HTTP/1.1",),
             ("Upgrade: websocketh2c",),
+            ("Upgrade: websocket, h2c",),
         ):
             before = len(upstream.requests)
             answer = await ask(address, get("/api/x", token, *h2c, *upgrade))
@@ -376,6 +363,12 @@ async def test_no_upgrade_but_a_websockets_reaches_the_service(
                 assert {value.lower() for value in seen.all("Upgrade")} <= {"websocket"}
                 assert seen.one("HTTP2-Settings") is None
                 assert "http2" not in (seen.one("Connection") or "").lower()
+        before = len(upstream.requests)
+        await ask(address, get("/api/x", token, "Upgrade: websocket", "Connection: keep-alive"))
+        for seen in upstream.requests[
+            before:
+        ]:  # the client has not asked for the switch (RFC 9110 section 7.8)
+            assert "upgrade" not in (seen.one("Connection") or "").lower()
 
 
 @PROXIES
