@@ -18,8 +18,10 @@ from authcore.crypto.pem import GENERATED, KeyUnusable, generate_pem, parse_pem
 from authcore.crypto.rotation import Rotation, open_ring
 from authcore.errors import TokenRejected
 from authcore.tokens.claims import AccessClaims
+from authcore.tokens.inspection import inspect
 from authcore.tokens.issuer import Tokens
 from tests.support.domain import NOW, SECRET
+from tests.support.issuers import by_ed25519
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +80,16 @@ def test_what_a_private_key_signs_its_public_half_verifies(tmp_path: Path, algor
     token = issue(opened(here)[0])
     assert jwt.get_unverified_header(token) == {"alg": algorithm, "kid": kid}
     assert opened(there)[0].verify(token, AccessClaims, NOW).email == "a@b.c"
+
+
+def test_a_token_may_call_its_algorithm_ed25519(tmp_path: Path) -> None:
+    """RFC 9864 names EdDSA by its curve, and another that signs with the key of the directory may as well."""
+    kid = write(tmp_path, "a.pem")
+    tokens, _ = opened(tmp_path)
+    claims = jwt.decode(issue(tokens), options={"verify_signature": False})
+    token = by_ed25519({"alg": "Ed25519", "kid": kid}, claims, (tmp_path / "a.pem").read_bytes())
+    assert tokens.verify(token, AccessClaims, NOW).email == "a@b.c"
+    assert inspect(tokens, token, NOW).valid
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiohttp import web
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -88,7 +89,9 @@ class Person:
         await self.arrive("/auth/sso/callback")
 
 
-async def hosting(world: World, start: Start, provider: Foreign, upstream: str) -> Gateway:
+async def hosting(
+    world: World, start: Start, provider: Foreign, upstream: str, algorithm: str = "RS256"
+) -> Gateway:
     await enable(world, "custom")
     await vouch(world, "agent")
     gate = await start(
@@ -99,7 +102,7 @@ async def hosting(world: World, start: Start, provider: Foreign, upstream: str) 
         cookie={"secure": False},
         upstream={"url": upstream},
     )
-    await provider.know(f"http://localhost:{gate.address[1]}")
+    await provider.know(f"http://localhost:{gate.address[1]}", algorithm)
     return gate
 
 
@@ -124,11 +127,12 @@ async def test_a_user_signs_in_at_the_provider_calls_and_signs_out_there_too(
         assert await browser.run("return location.pathname;") == "/login"
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "EdDSA", "Ed25519"])
 async def test_signing_out_at_the_provider_ends_the_session_here(
-    world: World, start: Start, browser: Browser
+    world: World, start: Start, browser: Browser, algorithm: str
 ) -> None:
     async with npm_provider("oidc-provider") as provider, client() as upstream:
-        gate = await hosting(world, start, provider, upstream)
+        gate = await hosting(world, start, provider, upstream, algorithm)
         home, person = f"http://localhost:{gate.address[1]}", Person(browser)
         await person.sign_in(home)
         assert (await browser.fetch("GET", "/api/contacts"))["status"] == 200

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+import jwt
 import pytest
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from authcore.crypto.keyring import KeyRing
 from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.tokens.issuer import Tokens
 from tests.support.commands import PREVIOUS, SECRET, Run, refused
-from tests.support.issuers import AUDIENCE, ISSUER, Provider, provider, two_keys
+from tests.support.issuers import AUDIENCE, ISSUER, Provider, by_ed25519, provider, two_keys
 
 __all__ = ["provider"]
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,13 @@ async def test_inspecting_names_the_key_and_the_key_set_of_a_foreign_issuer(
 
     proved = "signature  genuine, by the key first (GATEWAY_ISSUER_JWKS_URL)"
     assert (await inspected(provider.token()))[::2][:2] == ["valid", proved]
+    provider.keys["newest"] = generate_pem("EdDSA")
+    newest = by_ed25519(
+        {"alg": "Ed25519", "kid": "newest"},
+        jwt.decode(provider.token(), options={"verify_signature": False}),
+        provider.keys["newest"],
+    )
+    assert (await inspected(newest))[::2][:2] == ["valid", proved.replace("first", "newest")]
     assert (await inspected(provider.token(exp=1)))[::2][:2] == ["not valid: it has expired", proved]
     assert (await inspected(provider.token(aud="another")))[0].startswith("not valid: its audience is not in")
     forged = f"{provider.token('other').rpartition('.')[0]}.{provider.token().rpartition('.')[2]}"

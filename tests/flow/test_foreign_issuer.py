@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from authcore.crypto.pem import generate_pem
 from tests.support.calls import ask, bearer, get, is_refusal, post
-from tests.support.issuers import AUDIENCE, ISSUER, Provider, by_hmac
+from tests.support.issuers import AUDIENCE, ISSUER, Provider, by_ed25519, by_hmac
 from tests.support.peers import PATIENCE
 from tests.support.sockets import FAILED, Far, auth, closed_by, frame, opened, saw_only_the_end
 from tests.support.worlds import SECRET
@@ -44,6 +44,17 @@ async def test_a_foreign_token_is_a_user_of_this_installation(
     for _ in range(20):
         await ask(gate, get("/api/x", bearer(token)))
     assert provider.asked == 1
+
+
+async def test_a_foreign_token_may_call_its_algorithm_ed25519(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    pem = provider.keys["newest"] = generate_pem("EdDSA")
+    gate = await start(world.url, issuer=provider.settings())
+    claims = jwt.decode(provider.token(), options={"verify_signature": False})
+    token = by_ed25519({"alg": "Ed25519", "kid": "newest"}, claims, pem)
+    assert (await ask(gate, get("/api/x", bearer(token)))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") == str(world.agent)
 
 
 async def test_a_foreign_token_founds_nothing_that_outlives_it(

@@ -105,6 +105,11 @@ def by_hmac(header: object, claims: object, secret: bytes, algorithm: str = "sha
     return f"{content}.{part(hmac.new(secret, content.encode(), algorithm).digest())}"
 
 
+def by_ed25519(header: object, claims: object, pem: bytes) -> str:
+    content = f"{part(header)}.{part(claims)}"
+    return f"{content}.{part(loaded(pem)[0].sign(content.encode()))}"
+
+
 def two_keys(folder: Path) -> list[str]:
     """Make a directory of two signing keys, of which the first signs; return their ids."""
     kids = []

@@ -40,8 +40,8 @@ class Foreign:
         self.url = url
         self._process = process
 
-    async def know(self, gateway: str) -> None:
-        """Register the gateway at `gateway`, an origin, as a client."""
+    async def know(self, gateway: str, algorithm: str = "RS256") -> None:
+        """Register the gateway at `gateway`, an origin, as a client whose tokens are signed by `algorithm`."""
         written = {
             "client": CLIENT,
             "secret": SECRET,
@@ -49,6 +49,7 @@ class Foreign:
             "back": f"{gateway}/login",
             "logout": f"{gateway}{SSO}/custom/backchannel-logout",
             "email": EMAIL,
+            "algorithm": algorithm,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(written).encode() + b"\n")

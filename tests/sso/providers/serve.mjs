@@ -1,11 +1,17 @@
 // An identity provider of others on loopback. Arguments: its name, and the folder of its modules. It prints its port, reads
-// one line of JSON about the gateway ({client, secret, callback, back, logout, email}), prints "ready" and serves.
+// one line of JSON about the gateway ({client, secret, callback, back, logout, email, algorithm}), prints "ready" and serves.
+import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const [name, modules] = process.argv.slice(2);
 const load = (path) => import(pathToFileURL(`${modules}/node_modules/${path}`));
+
+const key = (type, options) => ({
+  ...generateKeyPairSync(type, options).privateKey.export({ format: "jwk" }),
+  use: "sig",
+});
 
 async function strict(server, issuer, gateway) {
   const { default: Provider } = await load("oidc-provider/lib/index.js");
@@ -18,8 +24,10 @@ async function strict(server, issuer, gateway) {
         post_logout_redirect_uris: [gateway.back],
         backchannel_logout_uri: gateway.logout,
         backchannel_logout_session_required: true,
+        id_token_signed_response_alg: gateway.algorithm, // of its logout tokens, too
       },
     ],
+    jwks: { keys: [key("rsa", { modulusLength: 2048 }), key("ed25519")] },
     claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
     // Its own guard against private addresses would keep its logout tokens from a gateway on loopback.
     fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
